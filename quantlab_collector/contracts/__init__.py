@@ -1,0 +1,1 @@
+"""What the data is: the words everything else is written in. Pure, and below every other floor."""

@@ -1,0 +1,145 @@
+"""What a committed segment holds: the manifest, and the account that it is made from.
+
+A part that no manifest names does not exist for a careful reader. The ``Account`` is what the process knew when the segment was
+sealed; it travels inside the journal, so that a manifest written after a crash tells as much as one written in peace.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from quantlab_collector.contracts.events import STREAM_VERSION
+
+MANIFEST_VERSION = 1
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One Parquet file."""
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    ts_event: tuple[int, int]
+    """The smallest and the largest exchange time, ns."""
+    ts_recv: tuple[int, int]
+    trade_id: tuple[str, str] | None = None
+    """The ids of the first and the last row; trades only."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The accounting identity: received = written + dropped + pending + rejected, in events."""
+
+    received: int = 0
+    written: int = 0
+    dropped: int = 0
+    pending: int = 0
+    rejected: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether the books balance."""
+        return self.received == self.written + self.dropped + self.pending + self.rejected
+
+
+class Counters(Identity, frozen=True):
+    """The identity in total and by stream (``"binance/bbo"``), since the process started."""
+
+    by_stream: dict[str, Identity] = {}
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Events that were received and not kept, since the segment before; ``stream`` is null where none can be told."""
+
+    exchange: str
+    stream: str | None
+    reason: str
+    count: int
+
+
+class ConnectionWindow(msgspec.Struct, frozen=True):
+    """A stretch of time in which a connection was up, ns; ``to`` is null while it still is."""
+
+    exchange: str
+    connection: str
+    since: int
+    to: int | None
+    reason: str | None = None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A stretch of time, ns, in which something that should have been received may be missing."""
+
+    exchange: str
+    connection: str
+    since: int
+    to: int | None
+    reason: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the process knew when a segment was sealed."""
+
+    counters: Counters = Counters()
+    connections: tuple[ConnectionWindow, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    mutes: tuple[dict[str, object], ...] = ()
+    silences: tuple[dict[str, object], ...] = ()
+    drops: tuple[Loss, ...] = ()
+    rejects: tuple[Loss, ...] = ()
+    downtime: dict[str, object] | None = None
+
+
+class Previous(msgspec.Struct, frozen=True):
+    """The manifest before this one, of the same instance."""
+
+    key: str
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One committed segment."""
+
+    version: int = MANIFEST_VERSION
+    instance: str
+    segment: str
+    opened: int
+    sealed: int
+    previous: Previous | None
+    collector: str
+    schema_version: int = STREAM_VERSION
+    parts: tuple[Part, ...]
+    counters: Counters
+    connections: tuple[ConnectionWindow, ...]
+    gaps: tuple[Gap, ...]
+    mutes: tuple[dict[str, object], ...]
+    silences: tuple[dict[str, object], ...]
+    drops: tuple[Loss, ...]
+    rejects: tuple[Loss, ...]
+    downtime: dict[str, object] | None
+    holes: tuple[str, ...] = ()
+    """What of the journal could not be read, in words."""
+    complete: bool
+    """Whether the segment was sealed in peace: false after a crash or with a hole."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of all parts."""
+        return sum(part.rows for part in self.parts)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as it is stored: JSON, one key a line, so that a person can read it."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read a manifest; an unknown version is a ``ValueError``, unknown keys are passed over."""
+    head = msgspec.json.decode(data, type=_Head)
+    if head.version != MANIFEST_VERSION:
+        raise ValueError(f"manifest version {head.version}; this collector reads {MANIFEST_VERSION}")
+    return msgspec.json.decode(data, type=Manifest)
+
+
+class _Head(msgspec.Struct):
+    version: int

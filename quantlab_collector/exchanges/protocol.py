@@ -1,0 +1,194 @@
+"""What an exchange offers. The seam between the exchanges and the rest, and pure: no sockets, no clocks, no Trio.
+
+An exchange makes a *plan* (which connections, what is asked of each) and for every connection a *session*, which turns the
+frames of that connection into a *harvest*: events, and what else the exchange said. A session is made anew with each connection,
+so it never carries state across an outage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from quantlab_collector.contracts.events import Burst, Event, StreamType
+from quantlab_collector.contracts.topics import Topic
+
+# ---------------------------------------------------------------------------------------------------- what is asked for
+
+
+@attrs.frozen
+class Endpoints:
+    """Where an exchange is found: scheme and host, without a path."""
+
+    ws_url: str
+    rest_url: str
+
+
+@attrs.frozen
+class Wanted:
+    """What the user wants of one exchange. ``symbol_map`` leads from the collector's name to the exchange's own."""
+
+    symbols: tuple[str, ...]
+    streams: tuple[StreamType, ...]
+    endpoints: Endpoints
+    symbol_map: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ConnectionPlan:
+    """One connection: its name (unique within the exchange), its address, and what is asked on it."""
+
+    exchange: str
+    name: str
+    url: str
+    topics: tuple[Topic, ...]
+    requests: tuple[bytes, ...]
+    """The subscribe messages, to be sent in this order, ``Limits.request_gap`` apart."""
+    symbol_map: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Limits:
+    """What an exchange allows, so that the collector is never cut off or banned by its own doing."""
+
+    connects: int
+    """Connection attempts per ``connects_period`` seconds and address."""
+    connects_period: float
+    request_gap: float
+    """Seconds between two messages of ours on one connection."""
+    max_message_bytes: int = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class Heartbeat:
+    """What we send when ``interval`` seconds have passed; ``None`` for exchanges that ping us."""
+
+    interval: float
+    message: bytes
+
+
+# ------------------------------------------------------------------------------------------------------ what comes back
+
+
+@attrs.frozen
+class Subscribed:
+    """A request was acknowledged. It proves nothing about data: only a first message does."""
+
+    request: str
+    topics: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Refused:
+    """A request, or one topic of it, was refused."""
+
+    topic: str | None
+    code: int | str | None
+    text: str
+
+
+@attrs.frozen
+class Notice:
+    """The exchange told us something; ``reconnect`` when the connection is about to be closed by it."""
+
+    kind: str
+    text: str
+    reconnect: bool = False
+
+
+@attrs.frozen
+class Pong:
+    """An answer to our heartbeat."""
+
+
+@attrs.frozen
+class Unknown:
+    """A well-formed message of a kind that nobody asked for: counted, told once per kind."""
+
+    kind: str
+
+
+Outcome: TypeAlias = Subscribed | Refused | Notice | Pong | Unknown
+
+
+@attrs.frozen
+class Reject:
+    """One message that should have been an event and is not: the reason, and the frame as received."""
+
+    reason: str
+    stream: StreamType | None
+    frame: bytes
+
+
+class Harvest:
+    """What one read from the socket yielded. Lists that are appended to, so that decoding costs no more than that."""
+
+    __slots__ = ("bbo", "funding", "mark_price", "open_interest", "outcomes", "rejects", "trade")
+
+    def __init__(self) -> None:
+        self.bbo: list[Event] = []
+        self.trade: list[Event] = []
+        self.mark_price: list[Event] = []
+        self.funding: list[Event] = []
+        self.open_interest: list[Event] = []
+        self.rejects: list[Reject] = []
+        self.outcomes: list[Outcome] = []
+
+    def bursts(self, exchange: str) -> list[Burst]:
+        """The events by stream, without the empty ones."""
+        return [
+            Burst(exchange, stream, events)
+            for stream, events in (
+                (StreamType.BBO, self.bbo),
+                (StreamType.TRADE, self.trade),
+                (StreamType.MARK_PRICE, self.mark_price),
+                (StreamType.FUNDING, self.funding),
+                (StreamType.OPEN_INTEREST, self.open_interest),
+            )
+            if events
+        ]
+
+    @property
+    def events(self) -> list[Event]:
+        """All events, stream by stream; for tests and tools, not for the way of an event."""
+        return [*self.bbo, *self.trade, *self.mark_price, *self.funding, *self.open_interest]
+
+
+class BinaryMessage(bytes):
+    """A binary WebSocket message. A text message is plain ``bytes``: the exchanges here send nothing else."""
+
+    __slots__ = ()
+
+
+class Session(Protocol):
+    """The conversation on one connection."""
+
+    seen: Mapping[StreamType, Mapping[str, int]]
+    """When each symbol of each stream was last received, ns; absent until its first message."""
+
+    def decode(self, frames: Sequence[bytes], ts_recv: int) -> Harvest:
+        """Turn frames into events and outcomes. Never raises: what cannot be read is a ``Reject``."""
+        ...
+
+
+class Exchange(Protocol):
+    """One exchange, or one market of it."""
+
+    name: str
+    streams: tuple[StreamType, ...]
+    """What it can deliver over WebSocket."""
+    endpoints: Endpoints
+    limits: Limits
+    heartbeat: Heartbeat | None
+    units: Mapping[StreamType, str]
+    """The unit of quantities, by stream, as it stands in the metadata of each part."""
+
+    def plan(self, wanted: Wanted) -> tuple[ConnectionPlan, ...]:
+        """Spread what is wanted over connections."""
+        ...
+
+    def session(self, plan: ConnectionPlan) -> Session:
+        """A new conversation for a new connection."""
+        ...

@@ -1,0 +1,1 @@
+"""WebSocket → channel: connections, and who looks after them."""
