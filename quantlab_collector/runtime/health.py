@@ -1,0 +1,67 @@
+"""The state of the service in one word, with the reasons. Worst first: ERROR › OFFLINE › DEGRADED › READY."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import attrs
+
+from quantlab_collector.runtime.lifecycle import State
+from quantlab_collector.runtime.state import Snapshot, any_up
+
+QUEUE_WARNING_PCT = 80.0
+
+
+class ServiceHealth(StrEnum):
+    """How the service is."""
+
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+    OFFLINE = "OFFLINE"
+    ERROR = "ERROR"
+
+
+@attrs.frozen
+class Assessment:
+    """The word, and why it is not a better one."""
+
+    state: ServiceHealth
+    reasons: tuple[str, ...] = ()
+
+
+def queue_pct(snapshot: Snapshot) -> float:
+    """How full the queue is."""
+    return 100.0 * snapshot.queued / snapshot.queue_capacity
+
+
+def assess(snapshot: Snapshot) -> Assessment:
+    """Judge a snapshot."""
+    if snapshot.fatal is not None:
+        return Assessment(ServiceHealth.ERROR, (snapshot.fatal,))
+    if not any_up(snapshot):
+        return Assessment(ServiceHealth.OFFLINE, ("no WebSocket is connected",))
+    reasons = []
+    if queue_pct(snapshot) > QUEUE_WARNING_PCT:
+        reasons.append(f"the queue is {queue_pct(snapshot):.0f} % full")
+    if snapshot.drops_15m:
+        reasons.append(f"{snapshot.drops_15m} events dropped in the last 15 minutes")
+    reasons += [f"{c.exchange}/{c.name} is in ERROR: {c.reason}" for c in snapshot.connections if c.state is State.ERROR]
+    if snapshot.writer.storage_fault is not None:
+        reasons.append(f"the store does not take data: {snapshot.writer.storage_fault}")
+    if not snapshot.counters.holds:
+        reasons.append("the books do not balance")
+    return Assessment(ServiceHealth.DEGRADED if reasons else ServiceHealth.READY, tuple(reasons))
+
+
+def not_recording(snapshot: Snapshot) -> str | None:
+    """Why the service is not ready to be counted upon, or ``None``: recording, and data reaching storage."""
+    assessment = assess(snapshot)
+    if snapshot.stopping:
+        return "stopping"
+    if assessment.state in (ServiceHealth.ERROR, ServiceHealth.OFFLINE):
+        return assessment.reasons[0]
+    if not any(connection.state is State.ACTIVE for connection in snapshot.connections):
+        return "no connection has delivered data yet"
+    if snapshot.writer.storage_fault is not None:
+        return "data does not reach the store"
+    return None

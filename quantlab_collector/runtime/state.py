@@ -1,0 +1,229 @@
+"""The one state object, and the frozen copy that everyone else may look at.
+
+The parts of the process write here, each its own part, synchronously. The status page, the metrics and the log read
+``snapshot()``, which shares nothing mutable with the state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import attrs
+
+from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Gap
+from quantlab_collector.contracts.topics import Topic
+from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
+from quantlab_collector.runtime.windows import Window
+
+RATE_SECONDS = 10.0
+"""``events_per_sec`` is the mean over so many seconds."""
+
+
+@attrs.define(eq=False)
+class ConnectionState:
+    """One connection, through all its reconnects."""
+
+    exchange: str
+    name: str
+    url: str
+    topics: tuple[Topic, ...]
+    lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
+    attempts: int = 0
+    """Failed attempts in a row."""
+    connects: int = 0
+    """How often the socket was opened."""
+    reconnects: int = 0
+    """How often it was lost."""
+    frames: int = 0
+    received_bytes: int = 0
+    last_frame_ns: int | None = None
+    connected_ns: int | None = None
+    lost_ns: int | None = None
+    """When the data stopped, while it is down."""
+    seen: Mapping[StreamType, Mapping[str, int]] = attrs.field(factory=dict)
+    """When each symbol of each stream was last received on the present connection, ns."""
+    refused: dict[str, str] = attrs.field(factory=dict)
+    """What the exchange would not subscribe, and its words."""
+
+
+@attrs.define(eq=False)
+class WriterState:
+    """What is on its way to the store."""
+
+    segment: str | None = None
+    segment_rows: int = 0
+    segment_bytes: int = 0
+    active_buffers: int = 0
+    files_written: int = 0
+    segments_committed: int = 0
+    in_flight_uploads: int = 0
+    upload_failures: int = 0
+    sealed_segments: int = 0
+    """Sealed, and not yet committed."""
+    spool_bytes: int = 0
+    last_commit_ns: int | None = None
+    last_sync_ns: int | None = None
+    storage_fault: str | None = None
+    """Why nothing can be shipped at present."""
+
+
+@attrs.frozen
+class ConnectionView:
+    """A connection as seen at one instant."""
+
+    exchange: str
+    name: str
+    url: str
+    topics: tuple[Topic, ...]
+    state: State
+    since_ns: int
+    reason: str
+    attempts: int
+    connects: int
+    reconnects: int
+    frames: int
+    received_bytes: int
+    last_frame_ns: int | None
+    last_seen: Mapping[Topic, int]
+    refused: Mapping[str, str]
+
+
+@attrs.frozen
+class Snapshot:
+    """The whole state at one instant. Nothing in it changes any more."""
+
+    instance: str
+    version: str
+    started_ns: int
+    uptime: float
+    counters: Counters
+    drops: Mapping[tuple[str, str, str], int]
+    """By exchange, stream and reason, since the start."""
+    rejects: Mapping[tuple[str, str, str], int]
+    queued: int
+    queue_capacity: int
+    queue_peak: int
+    connections: tuple[ConnectionView, ...]
+    writer: WriterState
+    events_per_sec: Mapping[str, float]
+    """By stream, all exchanges together."""
+    drops_15m: int
+    reconnects_15m: int
+    rejects_15m: int
+    recovered_rows: int
+    unknown: Mapping[tuple[str, str], int]
+    """Messages of kinds that nobody asked for, by exchange and kind."""
+    last_event_ns: int | None
+    rss_bytes: int
+    fatal: str | None
+    stopping: bool
+
+
+@attrs.define(eq=False)
+class ServiceState:
+    """What the process knows about itself."""
+
+    instance: str
+    version: str
+    started_ns: int
+    started: float
+    """The same instant on the monotonic clock."""
+    queue_capacity: int
+    books: Books = attrs.field(factory=Books)
+    connections: list[ConnectionState] = attrs.field(factory=list)
+    writer: WriterState = attrs.field(factory=WriterState)
+    unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    gaps: list[Gap] = attrs.field(factory=list)
+    """Gaps that ended since the last sealed segment."""
+    windows_closed: list[ConnectionWindow] = attrs.field(factory=list)
+    """Connections that ended since the last sealed segment."""
+    queue_peak: int = 0
+    rss_bytes: int = 0
+    fatal: str | None = None
+    stopping: bool = False
+    _drops: Window = attrs.field(factory=Window)
+    _rejects: Window = attrs.field(factory=Window)
+    _reconnects: Window = attrs.field(factory=Window)
+    _received: dict[str, Window] = attrs.field(factory=dict)
+
+    def sample(self, now: float, rss_bytes: int) -> None:
+        """Feed the windows; called about once a second."""
+        accounts = self.books.accounts
+        self.rss_bytes = rss_bytes
+        self._drops.sample(now, sum(account.dropped.total() for account in accounts.values()))
+        self._rejects.sample(now, sum(account.rejected.total() for account in accounts.values()))
+        self._reconnects.sample(now, sum(connection.reconnects for connection in self.connections))
+        received: Counter[str] = Counter()
+        for (_, stream), account in accounts.items():
+            received[stream] += account.received
+        for stream, total in received.items():
+            if stream not in self._received:
+                self._received[stream] = Window(RATE_SECONDS + 1)
+            self._received[stream].sample(now, total)
+
+    @property
+    def last_event_ns(self) -> int | None:
+        """When the newest frame of data came."""
+        return max((c.last_frame_ns for c in self.connections if c.last_frame_ns is not None), default=None)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """A frozen copy; ``now`` on the monotonic clock."""
+        accounts = self.books.accounts
+        return Snapshot(
+            instance=self.instance,
+            version=self.version,
+            started_ns=self.started_ns,
+            uptime=now - self.started,
+            counters=self.books.counters(),
+            drops={(e, s, reason): n for (e, s), a in accounts.items() for reason, n in a.dropped.items()},
+            rejects={(e, s, reason): n for (e, s), a in accounts.items() for reason, n in a.rejected.items()},
+            queued=self.books.queued,
+            queue_capacity=self.queue_capacity,
+            queue_peak=self.queue_peak,
+            connections=tuple(_view(connection) for connection in self.connections),
+            writer=attrs.evolve(self.writer),
+            events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
+            drops_15m=self._drops.change(),
+            reconnects_15m=self._reconnects.change(),
+            rejects_15m=self._rejects.change(),
+            recovered_rows=self.books.recovered,
+            unknown=dict(self.unknown),
+            last_event_ns=self.last_event_ns,
+            rss_bytes=self.rss_bytes,
+            fatal=self.fatal,
+            stopping=self.stopping,
+        )
+
+
+def _view(connection: ConnectionState) -> ConnectionView:
+    seen = connection.seen
+    last_seen = {
+        topic: seen[topic.stream][topic.symbol]
+        for topic in connection.topics
+        if topic.stream in seen and topic.symbol in seen[topic.stream]
+    }
+    return ConnectionView(
+        exchange=connection.exchange,
+        name=connection.name,
+        url=connection.url,
+        topics=connection.topics,
+        state=connection.lifecycle.state,
+        since_ns=connection.lifecycle.since_ns,
+        reason=connection.lifecycle.reason,
+        attempts=connection.attempts,
+        connects=connection.connects,
+        reconnects=connection.reconnects,
+        frames=connection.frames,
+        received_bytes=connection.received_bytes,
+        last_frame_ns=connection.last_frame_ns,
+        last_seen=last_seen,
+        refused=dict(connection.refused),
+    )
+
+
+def any_up(snapshot: Snapshot) -> bool:
+    """Whether at least one socket is open."""
+    return any(connection.state in UP for connection in snapshot.connections)
