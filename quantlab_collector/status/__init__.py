@@ -1,0 +1,1 @@
+"""A window, read only: what the state says, over HTTP."""

@@ -1,0 +1,1 @@
+"""Channel → object store: batches, segments, uploads."""

@@ -1,0 +1,47 @@
+"""What can be set about the writer."""
+
+from __future__ import annotations
+
+import attrs
+
+from quantlab_collector.contracts.units import Bytes, Seconds
+
+MIB = 1024 * 1024
+
+
+@attrs.frozen
+class JournalOptions:
+    """``[journal]``"""
+
+    interval: Seconds = Seconds(0.5)
+    """How often events go from memory to the disk, synced. A crash loses at most what came since."""
+    batch_rows: int = 16_384
+    """So many events of one stream go to the disk at once, without waiting for the interval."""
+
+
+@attrs.frozen
+class FlushOptions:
+    """``[flush]``: when a segment is sealed and becomes Parquet."""
+
+    interval: Seconds = Seconds(60.0)
+    max_bytes: Bytes = Bytes(128 * MIB)
+    """Of journal, which is about ten times the Parquet."""
+
+
+@attrs.frozen
+class StorageOptions:
+    """``[storage]``"""
+
+    url: str = "./data"
+    upload_threads: int = 8
+    retry_first: Seconds = Seconds(1.0)
+    retry_cap: Seconds = Seconds(60.0)
+
+
+@attrs.frozen
+class SpoolOptions:
+    """``[spool]``"""
+
+    dir: str = "./spool"
+    max_bytes: Bytes = Bytes(20 * 1024 * MIB)
+    """Beyond it events are dropped and counted, until there is room."""
