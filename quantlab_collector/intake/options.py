@@ -27,7 +27,7 @@ class AfterMaxAttempts(StrEnum):
 
 @attrs.frozen
 class IntakeOptions:
-    """``[intake]``"""
+    """Table ``[intake]``."""
 
     wire: WireKind = WireKind.FAST
     connect_timeout: Seconds = Seconds(10.0)
@@ -37,14 +37,14 @@ class IntakeOptions:
 
 @attrs.frozen
 class QueueOptions:
-    """``[queue]``"""
+    """Table ``[queue]``."""
 
     max_events: int = 500_000
 
 
 @attrs.frozen
 class ReconnectOptions:
-    """``[reconnect]``"""
+    """Table ``[reconnect]``."""
 
     first: Seconds = Seconds(1.0)
     cap: Seconds = Seconds(30.0)

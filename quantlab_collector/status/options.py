@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class StatusOptions:
-    """``[status]``"""
+    """Table ``[status]``."""
 
     enabled: bool = True
     host: str = "127.0.0.1"

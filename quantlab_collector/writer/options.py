@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 
 @attrs.frozen
 class JournalOptions:
-    """``[journal]``"""
+    """Table ``[journal]``."""
 
     interval: Seconds = Seconds(0.5)
     """How often events go from memory to the disk, synced. A crash loses at most what came since."""
@@ -21,7 +21,7 @@ class JournalOptions:
 
 @attrs.frozen
 class FlushOptions:
-    """``[flush]``: when a segment is sealed and becomes Parquet."""
+    """Table ``[flush]``: when a segment is sealed and becomes Parquet."""
 
     interval: Seconds = Seconds(60.0)
     max_bytes: Bytes = Bytes(128 * MIB)
@@ -30,7 +30,7 @@ class FlushOptions:
 
 @attrs.frozen
 class StorageOptions:
-    """``[storage]``"""
+    """Table ``[storage]``."""
 
     url: str = "./data"
     upload_threads: int = 8
@@ -40,7 +40,7 @@ class StorageOptions:
 
 @attrs.frozen
 class SpoolOptions:
-    """``[spool]``"""
+    """Table ``[spool]``."""
 
     dir: str = "./spool"
     max_bytes: Bytes = Bytes(20 * 1024 * MIB)
