@@ -165,8 +165,10 @@ class BinaryMessage(bytes):
 class Session(Protocol):
     """The conversation on one connection."""
 
-    seen: Mapping[StreamType, Mapping[str, int]]
-    """When each symbol of each stream was last received, ns; absent until its first message."""
+    @property
+    def seen(self) -> Mapping[StreamType, Mapping[str, int]]:
+        """When each symbol of each stream was last received, ns; absent until its first message."""
+        ...
 
     def decode(self, frames: Sequence[bytes], ts_recv: int) -> Harvest:
         """Turn frames into events and outcomes. Never raises: what cannot be read is a ``Reject``."""

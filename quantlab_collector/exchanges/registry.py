@@ -1,0 +1,14 @@
+"""Name → exchange. The only list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from quantlab_collector.exchanges.binance import BinanceUsdm
+from quantlab_collector.exchanges.protocol import Exchange
+
+_ALL: tuple[Exchange, ...] = (BinanceUsdm(),)
+
+EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType({exchange.name: exchange for exchange in _ALL})
