@@ -17,7 +17,7 @@ from quantlab_collector.contracts.events import StreamType
 
 _PLAIN = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}")
 _INSTANCE = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
-_DAY_NS: Final = 86_400_000_000_000
+DAY_NS: Final = 86_400_000_000_000
 
 MANIFESTS: Final = "_manifests"
 """Readers of Hive partitions skip what begins with an underscore."""
@@ -45,14 +45,9 @@ def date_of(ts_ns: int) -> str:
     return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y%m%d")
 
 
-def day_number(ts_ns: int) -> int:
-    """Days since 1970: what rows of one date partition have in common."""
-    return ts_ns // _DAY_NS
-
-
 def date_of_day(day: int) -> str:
-    """The date of a day number as ``YYYYMMDD``."""
-    return date_of(day * _DAY_NS)
+    """The date of a day, counted since 1970, as ``YYYYMMDD``."""
+    return date_of(day * DAY_NS)
 
 
 @attrs.frozen(order=True)

@@ -6,6 +6,8 @@ sealed; it travels inside the journal, so that a manifest written after a crash 
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from quantlab_collector.contracts.events import STREAM_VERSION
@@ -95,6 +97,11 @@ class Previous(msgspec.Struct, frozen=True):
 
     key: str
     sha256: str
+
+    @classmethod
+    def of(cls, key: str, data: bytes) -> Previous:
+        """The manifest of these bytes."""
+        return cls(key, hashlib.sha256(data).hexdigest())
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from quantlab_collector.runtime.lifecycle import State
 from quantlab_collector.runtime.state import Snapshot, any_up
 
 QUEUE_WARNING_PCT = 80.0
+UNCONNECTED = "no WebSocket is connected"
 
 
 class ServiceHealth(StrEnum):
@@ -29,6 +30,30 @@ class Assessment:
     reasons: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Standing:
+    """A judgement, and since when its word has been the same."""
+
+    assessment: Assessment
+    since_ns: int
+
+
+class Health:
+    """How the service is. The watch alone changes it; everyone else looks at ``standing``."""
+
+    def __init__(self, started_ns: int) -> None:
+        self.standing = Standing(Assessment(ServiceHealth.OFFLINE, (UNCONNECTED,)), started_ns)
+
+    def judge(self, assessment: Assessment, now_ns: int) -> ServiceHealth | None:
+        """Take a new judgement; gives the word before, if that was another."""
+        before = self.standing
+        if assessment.state is before.assessment.state:
+            self.standing = Standing(assessment, before.since_ns)
+            return None
+        self.standing = Standing(assessment, now_ns)
+        return before.assessment.state
+
+
 def queue_pct(snapshot: Snapshot) -> float:
     """How full the queue is."""
     return 100.0 * snapshot.queued / snapshot.queue_capacity
@@ -39,7 +64,7 @@ def assess(snapshot: Snapshot) -> Assessment:
     if snapshot.fatal is not None:
         return Assessment(ServiceHealth.ERROR, (snapshot.fatal,))
     if not any_up(snapshot):
-        return Assessment(ServiceHealth.OFFLINE, ("no WebSocket is connected",))
+        return Assessment(ServiceHealth.OFFLINE, (UNCONNECTED,))
     reasons = []
     if queue_pct(snapshot) > QUEUE_WARNING_PCT:
         reasons.append(f"the queue is {queue_pct(snapshot):.0f} % full")

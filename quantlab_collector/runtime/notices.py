@@ -1,7 +1,7 @@
 """One class for each thing worth telling. Telling it writes the log line *and* moves the counter, so the two cannot disagree.
 
 A kind that may come in floods is told at most once per second for the same subject; the line that comes next says how many were
-passed over. Counting is never throttled.
+passed over. A kind that says nothing new the second time is told once per subject. Counting is never throttled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from quantlab_collector.runtime.state import ConnectionState, ServiceState
 
 MAX_TEXT = 300
 """Longer texts of a peer are cut in the log."""
+
+MAX_SUBJECTS = 1000
+"""Some subjects are named by a peer, so their number is bounded; those beyond are held back together."""
+
+OTHERS = "other"
 
 
 class Log(Protocol):
@@ -39,9 +44,11 @@ class Notice:
     level: ClassVar[int] = INFO
     flood: ClassVar[bool] = False
     """Whether it may come in floods."""
+    once: ClassVar[bool] = False
+    """Whether only the first of a subject is told."""
 
     def subject(self) -> object:
-        """Floods are held back per subject."""
+        """What it is about: floods are held back, and repetitions passed over, per subject."""
         return None
 
     def count(self, state: ServiceState) -> None:
@@ -49,17 +56,27 @@ class Notice:
 
     def fields(self) -> dict[str, Any]:
         """What the log line says."""
-        return {key: _plain(value) for key, value in attrs.asdict(self, recurse=False).items() if value is not None}
+        return {key: plain(value) for key, value in attrs.asdict(self, recurse=False).items() if value is not None}
 
 
-def _plain(value: object) -> object:
-    """Text of a peer is cut and shorn of control characters; the rest is left to the renderer."""
+def plain(value: object) -> object:
+    """What a peer may have written is made fit to be shown, wherever it stands; the rest is left to the renderer."""
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
+        # Cut first: a frame may be megabytes, and four bytes are the most that a character takes.
+        return plain_text(value[: 4 * MAX_TEXT + 4].decode("utf-8", "replace"))
     if isinstance(value, str):
-        shown = value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
-        return shown if shown.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+        return plain_text(value)
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
     return value
+
+
+def plain_text(text: str) -> str:
+    """Cut, and shorn of control characters."""
+    shown = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
 
 
 class Notices:
@@ -73,19 +90,23 @@ class Notices:
         self._held_back: dict[object, int] = {}
 
     def tell(self, notice: Notice) -> None:
-        """Count it, and write its line unless the same was told within this second."""
+        """Count it, and write its line unless the same was told already."""
         notice.count(self.state)
-        fields = notice.fields()
-        if notice.flood:
+        held_back = 0
+        if notice.flood or notice.once:
             key = (type(notice), notice.subject())
+            if key not in self._told and len(self._told) >= MAX_SUBJECTS:
+                key = (type(notice), OTHERS)
             now = self._clock()
-            if now - self._told.get(key, -1.0) < 1.0:
+            told = self._told.get(key)
+            if told is not None and (notice.once or now - told < 1.0):
                 self._held_back[key] = self._held_back.get(key, 0) + 1
                 return
             self._told[key] = now
             held_back = self._held_back.pop(key, 0)
-            if held_back:
-                fields["held_back"] = held_back
+        fields = notice.fields()
+        if held_back:
+            fields["held_back"] = held_back
         self._log.log(notice.level, notice.event, **fields)
 
 
@@ -291,8 +312,6 @@ class QueueFullDrop(Notice):
     exchange: str
     stream: StreamType
     dropped: int
-    total: int
-    """Dropped so far of this stream."""
 
     def subject(self) -> object:
         """Each stream is told."""
@@ -305,6 +324,10 @@ class SpoolFullDrop(QueueFullDrop):
 
     event: ClassVar[str] = "spool_full_drop"
     level: ClassVar[int] = ERROR
+
+    def count(self, state: ServiceState) -> None:
+        """Out of the writer's hands."""
+        state.books.discard(self.exchange, self.stream, self.dropped, "spool_full")
 
 
 @attrs.frozen
@@ -338,12 +361,20 @@ class UnknownMessage(Notice):
 
     event: ClassVar[str] = "unknown_message"
     level: ClassVar[int] = WARNING
+    once: ClassVar[bool] = True
     exchange: str
     kind: str
 
+    def subject(self) -> object:
+        """Each kind is told."""
+        return (self.exchange, self.kind)
+
     def count(self, state: ServiceState) -> None:
         """By exchange and kind."""
-        state.unknown[(self.exchange, self.kind)] += 1
+        key = (self.exchange, self.kind)
+        if key not in state.unknown and len(state.unknown) >= MAX_UNKNOWN_KINDS:
+            key = (self.exchange, OTHERS)
+        state.unknown[key] += 1
 
 
 # ----------------------------------------------------------------------------------------------------------- storage

@@ -1,0 +1,34 @@
+"""What goes into the journal besides events: the account, from which a manifest is made."""
+
+from __future__ import annotations
+
+from quantlab_collector.contracts.manifest import Account, ConnectionWindow, Gap
+from quantlab_collector.runtime.lifecycle import UP
+from quantlab_collector.runtime.state import ServiceState
+
+
+def account(state: ServiceState) -> Account:
+    """What is known now, since the last sealed segment."""
+    drops, rejects = state.books.losses()
+    open_windows = (
+        ConnectionWindow(c.exchange, c.name, c.connected_ns, None)
+        for c in state.connections
+        if c.lifecycle.state in UP and c.connected_ns is not None
+    )
+    open_gaps = (Gap(c.exchange, c.name, c.lost_ns, None, c.lifecycle.reason) for c in state.connections if c.lost_ns is not None)
+    return Account(
+        counters=state.books.counters(),
+        connections=(*state.windows_closed, *open_windows),
+        gaps=(*state.gaps, *open_gaps),
+        drops=drops,
+        rejects=rejects,
+    )
+
+
+def final_account(state: ServiceState) -> Account:
+    """The account of a segment that is being sealed: the next one tells only what comes after."""
+    told = account(state)
+    state.windows_closed.clear()
+    state.gaps.clear()
+    state.books.losses_told()
+    return told

@@ -1,0 +1,171 @@
+"""The spool: the local folder in which everything waits until the store has it.
+
+    LOCK                              held by the process that records (flock: a crash lets go of it)
+    chain.json                        the manifest that the next one follows
+    journal/1767280498692-000007.open      being written
+    journal/1767280498692-000007.sealed    complete, not encoded yet
+    parts/1767280498692-000007/       0000.parquet, 0001.parquet, … and manifest.json: encoded, not yet in the store
+    quarantine/                       what was found here and is not ours, or cannot be read
+
+Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
+is put back on its way by the same functions that would have done it without a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import attrs
+import msgspec
+
+from quantlab_collector.contracts.layout import SegmentId
+from quantlab_collector.contracts.manifest import Previous
+from quantlab_collector.storage import files
+
+MANIFEST: Final = "manifest.json"
+_OPEN, _SEALED, _TMP = ".open", ".sealed", ".tmp"
+
+
+class SpoolInUseError(Exception):
+    """Another process records into this spool."""
+
+
+@attrs.frozen
+class Leftovers:
+    """What an earlier process left behind, oldest first."""
+
+    journals: tuple[Path, ...]
+    """Segments, sealed or not, that are not encoded yet."""
+    encoded: tuple[Path, ...]
+    """Folders of parts whose manifest is not committed yet."""
+    strangers: tuple[tuple[Path, str], ...]
+    """What does not belong here, and why it is thought so."""
+    last_epoch_ms: int
+    """The newest process that left anything: a new one must be later."""
+
+
+class Spool:
+    """The folder, locked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.journal = root / "journal"
+        self.parts = root / "parts"
+        self.quarantined = root / "quarantine"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SpoolInUseError(f"another collector records into {root}") from None
+        for folder in (self.journal, self.parts, self.quarantined):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        files.sync_dir(root)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._lock)
+
+    # --------------------------------------------------------------------------------------------------------- names
+
+    def open_path(self, segment: SegmentId) -> Path:
+        """Where a segment is written."""
+        return self.journal / f"{segment}{_OPEN}"
+
+    def sealed_path(self, segment: SegmentId) -> Path:
+        """Where a segment waits for being encoded."""
+        return self.journal / f"{segment}{_SEALED}"
+
+    def encoded_path(self, segment: SegmentId) -> Path:
+        """The folder in which a segment's parts wait for the store."""
+        return self.parts / str(segment)
+
+    def unfinished_path(self, segment: SegmentId) -> Path:
+        """The same folder while it is being filled; an older attempt in it is thrown away."""
+        path = self.parts / f"{segment}{_TMP}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700)
+        return path
+
+    # ---------------------------------------------------------------------------------------------------------- chain
+
+    def previous(self, instance: str) -> Previous | None:
+        """The manifest that the next one of this instance follows."""
+        return self._chain().get(instance)
+
+    def follow(self, instance: str, manifest: Previous) -> None:
+        """Note the newest manifest of an instance."""
+        files.replace_synced(self.root / "chain.json", msgspec.json.encode({**self._chain(), instance: manifest}))
+
+    def _chain(self) -> dict[str, Previous]:
+        try:
+            return msgspec.json.decode((self.root / "chain.json").read_bytes(), type=dict[str, Previous])
+        except FileNotFoundError:
+            return {}
+
+    # ------------------------------------------------------------------------------------------------------- leftovers
+
+    def leftovers(self) -> Leftovers:
+        """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished folders."""
+        journals: dict[SegmentId, Path] = {}
+        encoded: dict[SegmentId, Path] = {}
+        strangers: list[tuple[Path, str]] = []
+        for path in sorted(self.journal.iterdir()):
+            segment = _segment(path.stem) if path.suffix in (_OPEN, _SEALED) else None
+            if segment is None or path.is_symlink() or not path.is_file():
+                strangers.append((path, "not a segment"))
+            else:
+                journals[segment] = path
+        for path in sorted(self.parts.iterdir()):
+            segment = _segment(path.name.removesuffix(_TMP))
+            if segment is None or path.is_symlink() or not path.is_dir():
+                strangers.append((path, "not a folder of parts"))
+            elif path.name.endswith(_TMP):
+                shutil.rmtree(path)
+            elif (path / MANIFEST).is_file():
+                encoded[segment] = path
+            else:
+                strangers.append((path, "parts without a manifest"))
+        for segment in journals.keys() & encoded.keys():
+            # The crash came between the last two steps of encoding: the parts are complete, the journal is done with.
+            journals.pop(segment).unlink()
+        found = [*journals, *encoded]
+        return Leftovers(
+            journals=tuple(journals[segment] for segment in sorted(journals)),
+            encoded=tuple(encoded[segment] for segment in sorted(encoded)),
+            strangers=tuple(strangers),
+            last_epoch_ms=max((segment.epoch_ms for segment in found), default=0),
+        )
+
+    def quarantine(self, path: Path) -> Path:
+        """Put something aside under a name of its own."""
+        target = self.quarantined / f"{time.time_ns()}-{path.name}"
+        path.rename(target)
+        files.sync_dir(self.quarantined)
+        files.sync_dir(path.parent)
+        return target
+
+    def usage(self) -> int:
+        """Bytes in the journal and in parts."""
+        total = 0
+        for folder in (self.journal, self.parts):
+            for path, _, names in os.walk(folder):
+                for name in names:
+                    try:
+                        total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118 (a plain join: there may be thousands)
+                    except FileNotFoundError:
+                        continue
+        return total
+
+
+def _segment(text: str) -> SegmentId | None:
+    try:
+        return SegmentId.parse(text)
+    except ValueError:
+        return None
