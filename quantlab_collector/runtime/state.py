@@ -43,6 +43,7 @@ class ConnectionState:
     connected_ns: int | None = None
     lost_ns: int | None = None
     """When the data stopped, while it is down."""
+    lost_reason: str = ""
     seen: Mapping[StreamType, Mapping[str, int]] = attrs.field(factory=dict)
     """When each symbol of each stream was last received on the present connection, ns."""
     refused: dict[str, str] = attrs.field(factory=dict)

@@ -1,0 +1,181 @@
+"""One connection, from connect to close: subscribe, read, heartbeat, watch for idleness.
+
+It ends by a fault, or by being cancelled. When it is cancelled it leaves politely: it sends its close frame and goes on
+recording until the exchange has answered it, so that everything the exchange had sent by then is recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from quantlab_collector.exchanges.protocol import (
+    ConnectionPlan,
+    Exchange,
+    Harvest,
+    Notice,
+    Outcome,
+    Pong,
+    Refused,
+    Session,
+    Subscribed,
+    Unknown,
+)
+from quantlab_collector.intake.options import IntakeOptions
+from quantlab_collector.intake.outlet import Outlet
+from quantlab_collector.intake.transport import FaultKind, OpenWire, TransportFault, Wire, WireOptions
+from quantlab_collector.runtime.lifecycle import State
+from quantlab_collector.runtime.notices import (
+    ExchangeNotice,
+    FrameRejected,
+    GapDetected,
+    Notices,
+    SubscribeRefused,
+    UnknownMessage,
+    WsConnect,
+)
+from quantlab_collector.runtime.state import ConnectionState
+
+LEAVE_LIMIT = 1.0
+"""Seconds for the exchange to answer our close frame."""
+
+
+@attrs.frozen(eq=False)
+class Connecting:
+    """What every connection of an exchange is made with."""
+
+    exchange: Exchange
+    options: IntakeOptions
+    wire_options: WireOptions
+    open_wire: OpenWire
+    outlet: Outlet
+    notices: Notices
+    wall_ns: Callable[[], int] = time.time_ns
+
+
+class Connection:
+    """One socket's life."""
+
+    def __init__(self, plan: ConnectionPlan, state: ConnectionState, tools: Connecting) -> None:
+        self._plan = plan
+        self._state = state
+        self._tools = tools
+        self._session: Session = tools.exchange.session(plan)
+        self._last_data = 0.0
+        self.flowed_for = 0.0
+        """Seconds from the first data to the last."""
+        self._first_data: float | None = None
+
+    async def run(self) -> None:
+        """Run until a ``TransportFault``."""
+        tools, state = self._tools, self._state
+        state.lifecycle.move(State.CONNECTING, tools.wall_ns())
+        async with tools.open_wire(self._plan.url, tools.wire_options) as wire:
+            now = tools.wall_ns()
+            state.lifecycle.move(State.CONNECTED, now)
+            state.connects += 1
+            state.connected_ns = now
+            state.seen = self._session.seen
+            tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, self._plan.url, len(self._plan.topics)))
+            self._last_data = trio.current_time()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._subscribe, wire)
+                    nursery.start_soon(self._watch_idleness)
+                    if tools.exchange.heartbeat is not None:
+                        nursery.start_soon(self._beat, wire, tools.exchange.heartbeat.interval, tools.exchange.heartbeat.message)
+                    while True:
+                        self._take(await wire.receive())
+            except* trio.Cancelled:
+                await self._leave(wire)
+                raise
+
+    # ---------------------------------------------------------------------------------------------------------- tasks
+
+    async def _subscribe(self, wire: Wire) -> None:
+        self._state.lifecycle.move(State.SUBSCRIBING, self._tools.wall_ns())
+        for number, request in enumerate(self._plan.requests):
+            if number:
+                await trio.sleep(self._tools.exchange.limits.request_gap)
+            await wire.send(request)
+
+    async def _beat(self, wire: Wire, interval: float, message: bytes) -> None:
+        while True:
+            await trio.sleep(interval)
+            await wire.send(message)
+
+    async def _watch_idleness(self) -> None:
+        limit = self._tools.options.idle_timeout
+        while True:
+            quiet = trio.current_time() - self._last_data
+            if quiet >= limit:
+                raise TransportFault(FaultKind.IDLE, f"no data for {quiet:.0f} s")
+            await trio.sleep(limit - quiet)
+
+    async def _leave(self, wire: Wire) -> None:
+        """Say good-bye, and record what is still on its way to us."""
+        with trio.move_on_after(LEAVE_LIMIT, shield=True):
+            try:
+                await wire.start_close(1000, "")
+                while True:
+                    self._take(await wire.receive())
+            except TransportFault:
+                return
+
+    # ---------------------------------------------------------------------------------------------------------- frames
+
+    def _take(self, messages: list[bytes]) -> None:
+        """What one read brought: to events, to the queue, to the log. No waiting here."""
+        if not messages:
+            return
+        tools, state = self._tools, self._state
+        ts_recv = tools.wall_ns()
+        harvest = self._session.decode(messages, ts_recv)
+        state.frames += len(messages)
+        state.received_bytes += sum(map(len, messages))
+        bursts = harvest.bursts(self._plan.exchange)
+        if bursts:
+            self._last_data = trio.current_time()
+            self._data_flows(ts_recv)
+            tools.outlet.offer(bursts)
+        if harvest.rejects or harvest.outcomes:
+            self._tell(harvest)
+
+    def _data_flows(self, ts_recv: int) -> None:
+        state = self._state
+        if state.lifecycle.state is State.SUBSCRIBING:
+            state.lifecycle.move(State.ACTIVE, ts_recv)
+        if self._first_data is None:
+            self._first_data = self._last_data
+            if state.lost_ns is not None:
+                lost, state.lost_ns = state.lost_ns, None
+                self._tools.notices.tell(
+                    GapDetected(
+                        self._plan.exchange, self._plan.name, lost, ts_recv, round((ts_recv - lost) / 1e9, 3), state.lost_reason
+                    )
+                )
+        self.flowed_for = self._last_data - self._first_data
+        state.last_frame_ns = ts_recv
+
+    def _tell(self, harvest: Harvest) -> None:
+        tell, exchange = self._tools.notices.tell, self._plan.exchange
+        for reject in harvest.rejects:
+            tell(FrameRejected(exchange, reject.stream, reject.reason, reject.frame))
+        for outcome in harvest.outcomes:
+            self._hear(outcome)
+
+    def _hear(self, outcome: Outcome) -> None:
+        tell, exchange, name = self._tools.notices.tell, self._plan.exchange, self._plan.name
+        match outcome:
+            case Refused(topic, code, text):
+                self._state.refused[topic or "a request"] = text
+                tell(SubscribeRefused(exchange, name, topic, code, text))
+            case Notice(kind, text, _):
+                tell(ExchangeNotice(exchange, name, kind, text))
+            case Unknown(kind):
+                tell(UnknownMessage(exchange, kind))
+            case Subscribed() | Pong():
+                pass
