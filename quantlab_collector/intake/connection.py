@@ -79,7 +79,7 @@ class Connection:
             state.connects += 1
             state.connected_ns = now
             state.seen = self._session.seen
-            tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, self._plan.url, len(self._plan.topics)))
+            tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, state.url, len(self._plan.topics)))
             self._last_data = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:

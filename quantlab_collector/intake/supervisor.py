@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import trio
 
+from quantlab_collector.contracts.masking import mask_text
 from quantlab_collector.exchanges.protocol import ConnectionPlan
 from quantlab_collector.intake.backoff import Backoff, ConnectBudget
 from quantlab_collector.intake.connection import Connecting, Connection
@@ -29,7 +30,7 @@ async def run_exchange(plans: tuple[ConnectionPlan, ...], tools: Connecting, rec
     with tools.outlet:
         async with trio.open_nursery() as nursery:
             for plan in plans:
-                state = ConnectionState(plan.exchange, plan.name, plan.url, plan.topics)
+                state = ConnectionState(plan.exchange, plan.name, mask_text(plan.url), plan.topics)
                 tools.notices.state.connections.append(state)
                 nursery.start_soon(_keep, plan, state, tools, reconnect, budget, name=f"{plan.exchange}/{plan.name}")
 

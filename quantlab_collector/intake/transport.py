@@ -9,8 +9,11 @@ This is also the seam where foreign errors end: whatever goes wrong below comes 
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -77,6 +80,20 @@ class TransportFault(Exception):
         if self.detail:
             parts.append(self.detail)
         return " ".join(parts)
+
+
+def retry_after_seconds(value: str, now: datetime | None = None) -> float | None:
+    """How long a Retry-After header asks to wait: it holds seconds or a date. ``None`` if it holds neither."""
+    value = value.strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:  # "-0000": the time is UTC, the place is not told
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
 
 
 @attrs.frozen

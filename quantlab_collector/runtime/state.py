@@ -149,6 +149,8 @@ class ServiceState:
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
     _received: dict[str, Window] = attrs.field(factory=dict)
+    _sampled: float | None = None
+    """When the windows were last fed."""
 
     def sample(self, now: float, rss_bytes: int) -> None:
         """Feed the windows; called about once a second."""
@@ -163,7 +165,10 @@ class ServiceState:
         for stream, total in received.items():
             if stream not in self._received:
                 self._received[stream] = Window(RATE_SECONDS + 1)
+                if self._sampled is not None:
+                    self._received[stream].sample(self._sampled, 0)  # at the last look there was none of it
             self._received[stream].sample(now, total)
+        self._sampled = now
 
     @property
     def last_event_ns(self) -> int | None:

@@ -162,15 +162,15 @@ def read_segment(path: Path) -> Segment:
     """Read what can be read of a segment, sealed or not."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if os.fstat(fd).st_size == 0:
-            raise JournalError("empty")
+        if os.fstat(fd).st_size <= len(MAGIC):
+            raise JournalError("too short for a journal")
         mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
     finally:
         os.close(fd)
-    if mapped[:7] != MAGIC:
+    if mapped[: len(MAGIC)] != MAGIC:
         raise JournalError("not a journal")
-    if mapped[7] != VERSION:
-        raise NewerJournalError(f"version {mapped[7]}; this collector reads {VERSION}")
+    if mapped[len(MAGIC)] != VERSION:
+        raise NewerJournalError(f"version {mapped[len(MAGIC)]}; this collector reads {VERSION}")
     return _assemble(mapped)
 
 

@@ -59,19 +59,19 @@ def _split(group: list[pa.RecordBatch]) -> Iterator[tuple[str, str, pa.RecordBat
 
 def encode(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """One part, whole. The metadata tells a lone file where it comes from."""
-    described = table.replace_schema_metadata({"schema_version": str(STREAM_VERSION), **metadata})
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        described,
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
         compression_level=3,
         use_dictionary=_REPEATED,
         column_encoding={name: _ENCODINGS[name] for name in table.column_names if name in _ENCODINGS},
-        row_group_size=ROW_GROUP_ROWS,
         write_page_checksum=True,
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata({"schema_version": str(STREAM_VERSION), **metadata})
     return bytes(memoryview(sink.getvalue()))
 
 

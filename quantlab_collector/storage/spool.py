@@ -52,8 +52,8 @@ class Leftovers:
 class Spool:
     """The folder, locked."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, folder: str | Path) -> None:
+        root = self.root = Path(folder).expanduser()
         self.journal = root / "journal"
         self.parts = root / "parts"
         self.quarantined = root / "quarantine"
@@ -64,8 +64,8 @@ class Spool:
         except BlockingIOError:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
-        for folder in (self.journal, self.parts, self.quarantined):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        for place in (self.journal, self.parts, self.quarantined):
+            place.mkdir(mode=0o700, exist_ok=True)
         files.sync_dir(root)
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.options import JournalOptions
 from quantlab_collector.writer.segments import SegmentRoll
 
-HARD_STOP_LIMIT = 1.0
-"""Seconds to bring what is in memory to the disk when we are told to be gone."""
+HARD_STOP_LIMIT = 1.2
+"""Seconds to wait for the last connection, when we are told to be gone; a little more than one takes to leave."""
 
 
 class Buffers:
@@ -76,7 +76,11 @@ async def write_batches(context: WriterContext, receive: trio.MemoryReceiveChann
             else:
                 await roll.append(buffers.take())
     except trio.Cancelled:
-        # No time for sealing and shipping; but what was received must be on the disk before we go.
+        # No time for sealing and shipping; but what was received, and what the connections still receive while they take their
+        # leave, must be on the disk before we go.
+        with trio.move_on_after(HARD_STOP_LIMIT, shield=True):
+            async for burst in receive:
+                buffers.add(burst)
         with trio.move_on_after(HARD_STOP_LIMIT, shield=True):
             _drain(receive, buffers, limit=None)
             await roll.append(buffers.take(), sealing=False)

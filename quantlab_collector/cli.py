@@ -1,0 +1,240 @@
+"""The commands: parse, build, hand over. The only place that prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import attrs
+import click
+import trio
+from rich.console import Console
+from rich.progress import Progress
+
+from quantlab_collector import __version__
+from quantlab_collector.config import Config, ConfigError, LogFormat, load, masked
+from quantlab_collector.contracts.masking import mask_addresses, mask_text
+from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
+from quantlab_collector.runtime.logs import open_log
+from quantlab_collector.service import EXIT_PENDING, plans_of, serve
+from quantlab_collector.simulators.child import playing_in_child
+from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, simulate
+from quantlab_collector.storage import recording
+from quantlab_collector.storage.objects import StoreFault, open_objects
+from quantlab_collector.storage.spool import SpoolInUseError
+
+EXIT_ERROR: Final = 1
+EXIT_CONFIG: Final = 2
+
+_OUT = Console(highlight=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Record public crypto-futures market data, and account for every event."""
+
+
+_config_option = click.option(
+    "--config", "path", type=click.Path(path_type=Path), help="TOML file; else $QUANTLAB_CONFIG, else the defaults."
+)
+_symbols_option = click.option(
+    "--symbols", callback=lambda _c, _p, text: _split(text), metavar="A,B,…", help="On every exchange."
+)
+
+
+# --------------------------------------------------------------------------------------------------------------- run
+
+
+@main.command()
+@_config_option
+@_symbols_option
+@click.option("--simulate", "simulated", is_flag=True, help="Record from simulators on this machine, into ./data-simulated.")
+@click.option("--rate", default=200.0, show_default=True, help="With --simulate: events a second, of each exchange.")
+def run(path: Path | None, symbols: tuple[str, ...] | None, simulated: bool, rate: float) -> None:
+    """Record until a signal comes."""
+    config = _load(path, symbols)
+    try:
+        if simulated:
+            wanted = {symbol for name in config.enabled_exchanges for symbol in config.exchanges[name].symbols}
+            with playing_in_child(PlayOptions(config.enabled_exchanges, tuple(sorted(wanted)), rate)) as playing:
+                code = _record(_load(path, symbols, _simulated(playing)))
+        else:
+            code = _record(config)
+    except SpoolInUseError as fault:
+        _fail(EXIT_CONFIG, str(fault))
+    except OSError as fault:
+        _fail(EXIT_ERROR, str(fault))
+    _leave(code)
+
+
+def _simulated(playing: Iterable[Playing]) -> dict[str, str]:
+    """Settings that lead to the simulators, and never into the real store."""
+    settings = {"QUANTLAB_STORAGE__URL": "./data-simulated", "QUANTLAB_SPOOL__DIR": "./spool-simulated"}
+    for one in playing:
+        settings[f"QUANTLAB_EXCHANGES__{one.exchange.upper()}__WS_URL"] = one.ws_url
+        settings[f"QUANTLAB_EXCHANGES__{one.exchange.upper()}__REST_URL"] = one.rest_url
+    return settings
+
+
+def _record(config: Config) -> int:
+    for library in ("trio-websocket", "websockets", "hypercorn", "quart"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    log = open_log(
+        sys.stdout,
+        console=config.log.format is LogFormat.CONSOLE or (config.log.format is LogFormat.AUTO and sys.stdout.isatty()),
+        level=logging.getLevelNamesMapping()[config.log.level.value.upper()],
+        redact=mask_addresses,
+    )
+    try:
+        return trio.run(serve, config, log)
+    except BaseExceptionGroup as group:
+        for fault in _leaves(group):
+            log.critical("collector_failed", fault=f"{type(fault).__name__}: {fault}", exc_info=fault)
+        return EXIT_ERROR
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == EXIT_PENDING:
+        # Threads may still hang in the store or on the disk; the interpreter would wait for them, or stumble over them.
+        os._exit(code)
+    sys.exit(code)
+
+
+# ------------------------------------------------------------------------------------------------------------- check
+
+
+@main.command()
+@_config_option
+@_symbols_option
+def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
+    """Validate the config, show the plan, probe the store."""
+    config = _load(path, symbols)
+    _OUT.print_json(data=masked(config))
+    for table in plan_tables(plans_of(config)):
+        _OUT.print(table)
+    try:
+        objects = open_objects(config.storage.url)
+        key = f"_probe/{config.collector.instance_id}"
+        objects.put(key, b"written by quantlab-collector check\n")
+        objects.delete(key)
+    except (StoreFault, OSError) as fault:
+        _fail(EXIT_ERROR, f"the store does not take data: {fault}")
+    _OUT.print(f"config and plan are sound; the store at {mask_text(config.storage.url)} takes data")
+
+
+# ---------------------------------------------------------------------------------------------------------- simulate
+
+
+@main.command("simulate")
+@click.option("--exchange", "exchanges", multiple=True, type=click.Choice(sorted(SIMULATORS)), help="Repeatable; else all.")
+@click.option("--symbols", callback=lambda _c, _p, text: _split(text), metavar="A,B,…")
+@click.option("--rate", default=200.0, show_default=True, help="Events a second, of each exchange.")
+@click.option("--seed", default=1, show_default=True, help="The same seed plays the same market.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=0, help="Of the first WebSocket; the addresses after it get the next ones. 0 takes what is free.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="Write down every event that was sent.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a simulator.")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def simulate_command(
+    *, exchanges: tuple[str, ...], symbols: tuple[str, ...] | None, as_json: bool, until_stdin_closes: bool, **options: Any
+) -> None:
+    """Run the simulators alone, and print their addresses."""
+    given = PlayOptions(exchanges=exchanges or tuple(SIMULATORS), **options)
+    given = given if symbols is None else attrs.evolve(given, symbols=symbols)
+
+    def report(playing: Playing) -> None:
+        if as_json:
+            click.echo(json.dumps(attrs.asdict(playing)))
+        else:
+            click.echo(f"{playing.exchange}  WebSocket {playing.ws_url}  REST {playing.rest_url}")
+
+    trio.run(_simulate_until_stopped, given, report, until_stdin_closes)
+
+
+async def _simulate_until_stopped(options: PlayOptions, report: Any, until_stdin_closes: bool) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(simulate, options, report)
+            if until_stdin_closes:
+                stdin = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
+                nursery.start_soon(_cancel_at_end, stdin, nursery.cancel_scope)
+            async for _ in signals:
+                nursery.cancel_scope.cancel(reason="signal")
+
+
+async def _cancel_at_end(stream: trio.abc.ReceiveStream, scope: trio.CancelScope) -> None:
+    while await stream.receive_some():
+        pass
+    scope.cancel(reason="the parent is gone")
+
+
+# ----------------------------------------------------------------------------------------------------------- inspect
+
+
+@main.command()
+@click.argument("url")
+@click.option("--verify", is_flag=True, help="Read every page of every part, and check it against the manifests.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def inspect(url: str, verify: bool, as_json: bool) -> None:
+    """Tell what a recording holds; exit code 1 when something is wrong with it."""
+    try:
+        if not Path(url).is_dir():
+            _fail(EXIT_ERROR, f"there is no recording at {url}")
+        objects = open_objects(url)
+        committed, problems = recording.manifests(objects)
+        if verify:
+            parts = sum(len(entry.manifest.parts) for entry in committed)
+            with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+                task = progress.add_task("verifying", total=parts)
+                problems += recording.verify(objects, committed, lambda _: progress.advance(task))
+    except StoreFault as fault:
+        _fail(EXIT_ERROR, str(fault))
+    summary = recording.summarise(committed)
+    if as_json:
+        click.echo(json.dumps(summary_as_json(summary, problems, verified=verify)))
+    else:
+        for table in summary_tables(summary):
+            _OUT.print(table)
+        for problem in problems:
+            click.echo(f"wrong: {problem}", err=True)
+        if verify and not problems:
+            _OUT.print("verified: every part is what its manifest says, and no manifest is missing")
+    sys.exit(EXIT_ERROR if problems else 0)
+
+
+# ----------------------------------------------------------------------------------------------------------- helpers
+
+
+def _load(path: Path | None, symbols: tuple[str, ...] | None, more: Mapping[str, str] | None = None) -> Config:
+    try:
+        return load(path, {**os.environ, **(more or {})}, symbols)
+    except ConfigError as error:
+        for line in error.errors:
+            click.echo(line, err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _fail(code: int, text: str) -> NoReturn:
+    click.echo(f"quantlab-collector: {mask_addresses(text)}", err=True)
+    sys.exit(code)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for fault in group.exceptions:
+        if isinstance(fault, BaseExceptionGroup):
+            yield from _leaves(fault)
+        else:
+            yield fault

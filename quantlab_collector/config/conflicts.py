@@ -1,0 +1,80 @@
+"""Values that are possible each by itself, and not together."""
+
+from __future__ import annotations
+
+import os.path
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from quantlab_collector.config.faults import shown
+from quantlab_collector.config.tree import Config, KeyPath
+from quantlab_collector.config.units import format_duration, format_size
+from quantlab_collector.storage.objects import local_path
+
+SEGMENTS_IN_SPOOL: Final = 2
+"""While one segment is shipped, the next one is written."""
+
+
+@attrs.frozen
+class Conflict:
+    """Values that are possible each, and not together."""
+
+    paths: tuple[KeyPath, ...]
+    text: str
+
+
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """What contradicts what."""
+    yield from _durations(config)
+    yield from _room(config)
+    yield from _folders(config)
+    if not config.enabled_exchanges:
+        yield Conflict(tuple(("exchanges", name, "enabled") for name in config.exchanges), "no exchange is enabled")
+    yield from _same_symbols(config)
+
+
+def _durations(config: Config) -> Iterator[Conflict]:
+    for shorter, longer in (
+        (("reconnect", "first"), ("reconnect", "cap")),
+        (("storage", "retry_first"), ("storage", "retry_cap")),
+        (("journal", "interval"), ("flush", "interval")),
+    ):
+        low, high = (getattr(getattr(config, table), key) for table, key in (shorter, longer))
+        if high < low:
+            text = f"{'.'.join(longer)} ({format_duration(high)}) is shorter than {'.'.join(shorter)} ({format_duration(low)})"
+            yield Conflict((longer, shorter), text)
+
+
+def _room(config: Config) -> Iterator[Conflict]:
+    spool, segment = config.spool.max_bytes, config.flush.max_bytes
+    if spool < SEGMENTS_IN_SPOOL * segment:
+        text = f"spool.max_bytes ({format_size(spool)}) has no room for two segments of flush.max_bytes ({format_size(segment)})"
+        yield Conflict((("spool", "max_bytes"), ("flush", "max_bytes")), text)
+
+
+def _folders(config: Config) -> Iterator[Conflict]:
+    """Readers of the data would find the spool's unfinished files, and the spool would take the data for strangers' files."""
+    data, spool = (Path(os.path.realpath(path)) for path in (local_path(config.storage.url), config.spool.dir))
+    if data == spool:
+        text = "spool.dir and storage.url are the same folder"
+    elif spool.is_relative_to(data):
+        text = "spool.dir is inside storage.url: readers of the data would find unfinished files"
+    elif data.is_relative_to(spool):
+        text = "storage.url is inside spool.dir: a spool holds nothing but its own files"
+    else:
+        return
+    yield Conflict((("spool", "dir"), ("storage", "url")), text)
+
+
+def _same_symbols(config: Config) -> Iterator[Conflict]:
+    """Two of our symbols must not mean one of the exchange's: their events could not be told apart."""
+    for name, options in config.exchanges.items():
+        natives = Counter(options.symbol_map.get(symbol, symbol) for symbol in options.symbols)
+        paths: tuple[KeyPath, ...] = (("exchanges", name, "symbol_map"), ("exchanges", name, "symbols"), ("collector", "symbols"))
+        for native in (native for native, count in natives.items() if count > 1):
+            ours = [symbol for symbol in options.symbols if options.symbol_map.get(symbol, symbol) == native]
+            yield Conflict(paths, f"{' and '.join(ours)} both mean {shown(native)}")

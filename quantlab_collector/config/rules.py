@@ -1,0 +1,173 @@
+"""Which values are possible, each by itself. Whether they go together stands in ``conflicts.py``."""
+
+from __future__ import annotations
+
+import ipaddress
+import os.path
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from quantlab_collector.config.faults import shown
+from quantlab_collector.config.units import format_duration
+from quantlab_collector.contracts.layout import is_instance_id
+from quantlab_collector.contracts.units import Seconds
+from quantlab_collector.storage.objects import local_path
+
+Check: TypeAlias = Callable[[Any], str | None]
+"""Says what is wrong with a value of the right type, or nothing."""
+
+LONGEST_TAIL: Final = Seconds(1.0)
+"""The promise: a crash loses no more than this."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_SYMBOL = re.compile(r"[^\W_][\w.-]{0,63}")
+_NATIVE_SYMBOL = re.compile(r"[^\W_][\w.:/-]{0,63}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+
+
+def _between(low: int, high: int) -> Check:
+    return lambda number: None if low <= number <= high else f"must be between {low} and {high}, not {shown(number)}"
+
+
+def _journal_interval(interval: Seconds) -> str | None:
+    if interval <= LONGEST_TAIL:
+        return None
+    return f"must be at most {format_duration(LONGEST_TAIL)}, not {format_duration(interval)}: a crash loses what came since"
+
+
+def _selection(items: tuple[str, ...]) -> str | None:
+    if not items:
+        return "must name at least one"
+    twice = next((item for number, item in enumerate(items) if item in items[:number]), None)
+    return None if twice is None else f"{shown(str(twice))} is there twice"
+
+
+def _instance_id(text: str) -> str | None:
+    if is_instance_id(text):
+        return None
+    return f"must be up to 32 lower-case letters, digits and underscores, beginning with no underscore, not {shown(text)}"
+
+
+def _symbol(text: str) -> str | None:
+    if not _SYMBOL.fullmatch(text):
+        return f"{shown(text)} is not a symbol such as BTCUSDT"
+    return None if text == text.upper() else f"{shown(text)} must be written {text.upper()}"
+
+
+def _renamed_symbol(pair: tuple[str, str]) -> str | None:
+    symbol, native = pair
+    if text := _symbol(symbol):
+        return text
+    return None if _NATIVE_SYMBOL.fullmatch(native) else f"{shown(native)} cannot be the name of a symbol"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+def _host(text: str) -> str | None:
+    return None if _is_host(text) else f"must be a name or an address, without a port, not {shown(text)}"
+
+
+def _endpoint(*schemes: str) -> Check:
+    """The address of a server. The texts never show it: people put passwords there."""
+    starts = tuple(f"{scheme}://" for scheme in schemes)
+
+    def check(text: str) -> str | None:
+        if not text.startswith(starts):
+            return f"must begin with {' or '.join(starts)}"
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            return "is not an address: its host or port cannot be read"
+        if not _is_host(parts.hostname or "") or port == 0:
+            return "is not an address: its host or port cannot be read"
+        if len(text) > len(parts.scheme) + len("://") + len(parts.netloc):
+            return "must end after host and port: the path belongs to the exchange"
+        return None
+
+    return check
+
+
+def _ca_file(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+    except ssl.SSLError:
+        return f"{shown(text)} holds no certificates in PEM form"
+    except OSError as error:
+        return f"{shown(text)} cannot be read: {error.strerror}"
+    return None
+
+
+def _folder(text: str) -> str | None:
+    if not text.strip():
+        return "must name a folder"
+    if _SCHEME.match(text):
+        return "must be a folder, not a URL"
+    if text.startswith("~"):
+        return "must be a whole path: ~ is not expanded here"
+    # Not pathlib's: it raises where a name is longer than any file's.
+    return f"{shown(text)} is a file, not a folder" if os.path.isfile(text) else None  # noqa: PTH113
+
+
+def _storage_url(text: str) -> str | None:
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _folder(text) or (None if _local_path(text) else "must be a path or file:///path")
+    if scheme[1].lower() != "file":
+        return f"this version stores to local paths only, not to {scheme[1].lower()}://"
+    # What follows file:// is a host, which is empty here, and then an absolute path.
+    path = _local_path(text)
+    if path is None or not path.isprintable() or not text.startswith("file:///") or "?" in text or "#" in text:
+        return "must be a path or file:///path"
+    return _folder(path)
+
+
+def _local_path(url: str) -> str | None:
+    try:
+        return str(local_path(url))
+    except ValueError:
+        return None
+
+
+_WEBSOCKET, _HTTP = _endpoint("wss", "ws"), _endpoint("https", "http")
+
+RULES: Final[Mapping[str, Check]] = {
+    "collector.instance_id": _instance_id,
+    "collector.symbols": _selection,
+    "collector.symbols[]": _symbol,
+    "exchanges.symbols": _selection,
+    "exchanges.symbols[]": _symbol,
+    "exchanges.streams": _selection,
+    "exchanges.ws_url": _WEBSOCKET,
+    "exchanges.rest_url": _HTTP,
+    "exchanges.symbol_map[]": _renamed_symbol,
+    "exchanges.ca_file": _ca_file,
+    "queue.max_events": _between(1, 100_000_000),
+    "journal.interval": _journal_interval,
+    "journal.batch_rows": _between(1, 1_000_000),
+    "storage.url": _storage_url,
+    "storage.upload_threads": _between(1, 64),
+    "spool.dir": _folder,
+    "reconnect.max_attempts": _between(1, 1_000_000),
+    "status.host": _host,
+    "status.port": _between(0, 65_535),
+    "status.allowed_hosts[]": _host,
+}
+"""By table and key; ``[]`` is about each item of a list or a mapping. Durations and sizes are above zero by their type."""
+
+
+def impossible(rule: str, value: Any) -> str | None:
+    """What is impossible about a value of the right type."""
+    check = RULES.get(rule)
+    return check(value) if check else None

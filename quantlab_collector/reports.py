@@ -1,0 +1,89 @@
+"""How plans and recordings are shown to a person, and to a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from quantlab_collector.contracts.manifest import Loss
+from quantlab_collector.contracts.masking import mask_text
+from quantlab_collector.exchanges.protocol import ConnectionPlan
+from quantlab_collector.storage.recording import Summary
+
+
+def plan_tables(plans: Mapping[str, Iterable[ConnectionPlan]]) -> Iterator[Table]:
+    """Connections and what is asked of each."""
+    table = Table("exchange", "connection", "address", "topics", "requests", title="plan")
+    for exchange, connections in plans.items():
+        for plan in connections:
+            table.add_row(exchange, plan.name, mask_text(plan.url), str(len(plan.topics)), str(len(plan.requests)))
+    yield table
+
+
+def summary_tables(summary: Summary) -> Iterator[Table]:
+    """What a recording holds, and what it lacks."""
+    holdings = Table("exchange", "stream", "symbol", "date", "rows", "parts", "bytes", "first", "last", title="recorded")
+    for holding in summary.holdings:
+        place = holding.partition
+        holdings.add_row(
+            *(place.exchange, place.stream.value, place.symbol, place.date),
+            *(f"{holding.rows:,}", str(holding.parts), f"{holding.bytes:,}", *map(_clock, holding.ts_recv)),
+        )
+    holdings.caption = f"{summary.rows:,} rows, {summary.bytes:,} bytes, {summary.manifests} manifests"
+    yield holdings
+    if summary.gaps:
+        gaps = Table("exchange", "connection", "from", "to", "reason", title="gaps")
+        for gap in summary.gaps:
+            gaps.add_row(gap.exchange, gap.connection, _clock(gap.since), _clock(gap.to or gap.since), gap.reason)
+        yield gaps
+    for title, losses in (("dropped", summary.drops), ("rejected", summary.rejects)):
+        if losses:
+            yield _losses(title, losses)
+    if summary.incomplete:
+        incomplete = Table("segment", "what is missing", title="not sealed in peace")
+        for segment, holes in summary.incomplete:
+            incomplete.add_row(segment, "; ".join(holes))
+        yield incomplete
+
+
+def summary_as_json(summary: Summary, problems: list[str], *, verified: bool) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "rows": summary.rows,
+        "bytes": summary.bytes,
+        "manifests": summary.manifests,
+        "holdings": [
+            {
+                "exchange": holding.partition.exchange,
+                "stream": holding.partition.stream.value,
+                "symbol": holding.partition.symbol,
+                "date": holding.partition.date,
+                "rows": holding.rows,
+                "parts": holding.parts,
+                "bytes": holding.bytes,
+                "ts_recv": list(holding.ts_recv),
+            }
+            for holding in summary.holdings
+        ],
+        "gaps": msgspec.to_builtins(summary.gaps),
+        "drops": msgspec.to_builtins(summary.drops),
+        "rejects": msgspec.to_builtins(summary.rejects),
+        "incomplete": [{"segment": segment, "holes": list(holes)} for segment, holes in summary.incomplete],
+        "verified": verified,
+        "problems": problems,
+    }
+
+
+def _losses(title: str, losses: Iterable[Loss]) -> Table:
+    table = Table("exchange", "stream", "reason", "events", title=title)
+    for loss in losses:
+        table.add_row(loss.exchange, loss.stream or "?", loss.reason, f"{loss.count:,}")
+    return table
+
+
+def _clock(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]

@@ -1,0 +1,215 @@
+"""The service: what is started in which order, and how it stops. The one page to read first.
+
+    root
+    ├── signals            first signal: stop taking in; second: be gone
+    ├── status             the HTTP window
+    ├── watch              looks at the state once a second, and tells
+    └── sink
+        ├── writer         ends when the last sender of the queue has closed, and everything is in the store
+        └── intake         one nursery per exchange; ends when it is cancelled
+
+It stops by closing channels. The first signal cancels the intake alone; with its last connection the last sender closes; the
+writer drains the queue, seals, ships, and ends; then the root ends. No flag says "stopping", no sentinel is in the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import threading
+import time
+from typing import Final
+
+import attrs
+import trio
+
+from quantlab_collector import __version__
+from quantlab_collector.config import Config, wanted
+from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange
+from quantlab_collector.exchanges.registry import EXCHANGES
+from quantlab_collector.intake.connection import Connecting
+from quantlab_collector.intake.options import WireKind
+from quantlab_collector.intake.outlet import Outlet, open_queue
+from quantlab_collector.intake.supervisor import run_exchange
+from quantlab_collector.intake.transport import OpenWire, WireOptions
+from quantlab_collector.intake.wire import open_wire as open_fast_wire
+from quantlab_collector.intake.wire_trio_websocket import open_wire as open_trio_websocket_wire
+from quantlab_collector.runtime.health import Health
+from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, Stopping
+from quantlab_collector.runtime.state import ServiceState
+from quantlab_collector.status.app import create_app
+from quantlab_collector.status.serve import serve_status
+from quantlab_collector.status.watch import run_watch
+from quantlab_collector.storage.objects import open_objects
+from quantlab_collector.storage.spool import Spool
+from quantlab_collector.writer.context import WriterOptions
+from quantlab_collector.writer.run import run_writer
+
+EXIT_CLEAN: Final = 0
+EXIT_PENDING: Final = 3
+"""Stopped before everything was in the store; the rest is in the spool, and the next start ships it."""
+GONE_WITHIN: Final = 1.9
+"""Seconds that a second signal leaves."""
+
+_WIRES: Final[dict[WireKind, OpenWire]] = {
+    WireKind.FAST: open_fast_wire,
+    WireKind.TRIO_WEBSOCKET: open_trio_websocket_wire,
+}
+
+
+@attrs.frozen(eq=False)
+class Window:
+    """How the HTTP window is closed: it is asked, and answers when the last open request is done."""
+
+    close: trio.Event = attrs.field(factory=trio.Event)
+    closed: trio.Event = attrs.field(factory=trio.Event)
+
+
+def plans_of(config: Config) -> dict[str, tuple[ConnectionPlan, ...]]:
+    """What will be connected, by exchange."""
+    return {name: EXCHANGES[name].plan(wanted(config, EXCHANGES[name])) for name in config.enabled_exchanges}
+
+
+async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED) -> int:
+    """Record until a signal comes; the exit code. What goes wrong beyond repair is raised."""
+    notices = Notices(_new_state(config), log)
+    state = notices.state
+    spool = Spool(config.spool.dir)
+    health = Health(state.started_ns)
+    intake, window, drained = trio.CancelScope(), Window(), False
+    try:
+        async with trio.open_nursery() as root:
+            await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
+            url = await root.start(_serve_status, config, state, health, window)
+            await root.start(_watch, config, notices, health)
+            _tell_start(config, notices, url)
+            send, receive = open_queue()
+            async with trio.open_nursery() as sink:
+                sink.start_soon(_write, config, notices, spool, receive, name="writer")
+                with intake, Outlet(send, notices) as outlet:
+                    async with trio.open_nursery() as exchanges:
+                        for name, plans in plans_of(config).items():
+                            tools = _connecting(config, EXCHANGES[name], outlet.clone(), notices)
+                            exchanges.start_soon(run_exchange, plans, tools, config.reconnect, name=f"exchange {name}")
+                        task_status.started(url)
+            drained = True
+            window.close.set()
+            await window.closed.wait()
+            root.cancel_scope.cancel(reason="drained")
+    finally:
+        spool.close()
+    exit_code = EXIT_CLEAN if drained else EXIT_PENDING
+    _tell_stop(notices, "drained" if drained else "out of time", exit_code)
+    return exit_code
+
+
+def _new_state(config: Config) -> ServiceState:
+    return ServiceState(
+        instance=config.collector.instance_id,
+        version=__version__,
+        started_ns=time.time_ns(),
+        started=time.monotonic(),
+        queue_capacity=config.queue.max_events,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- tasks
+
+
+async def _watch_signals(
+    config: Config,
+    notices: Notices,
+    intake: trio.CancelScope,
+    root: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The receiver stays open for the whole drain, or a second signal would find the default handler and kill us."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            notices.tell(Stopping(name, notices.state.books.counters().pending))
+            if intake.cancel_called:
+                _be_gone()
+                root.cancel(reason=f"second {name}")
+            else:
+                intake.cancel(reason=name)
+                root.deadline = trio.current_time() + config.collector.stop_timeout
+
+
+def _be_gone() -> None:
+    """Whatever hangs (a disk, a thread), the process is gone in time. What was synced is safe; the rest would not have been."""
+    timer = threading.Timer(GONE_WITHIN, os._exit, [EXIT_PENDING])
+    timer.daemon = True
+    timer.start()
+
+
+async def _serve_status(
+    config: Config,
+    state: ServiceState,
+    health: Health,
+    window: Window,
+    *,
+    task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    try:
+        if not config.status.enabled:
+            task_status.started(None)
+            return
+        app = create_app(lambda: state.snapshot(time.monotonic()), lambda: health.standing, config.status)
+        await serve_status(app, config.status, window.close, task_status=task_status)
+    finally:
+        window.closed.set()
+
+
+async def _watch(
+    config: Config, notices: Notices, health: Health, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await run_watch(notices.state, notices, health, pulse_every=config.collector.heartbeat, task_status=task_status)
+
+
+async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.MemoryReceiveChannel) -> None:  # type: ignore[type-arg]
+    units = {f"{name}/{stream.value}": unit for name, exchange in EXCHANGES.items() for stream, unit in exchange.units.items()}
+    await run_writer(
+        receive,
+        spool=spool,
+        objects=open_objects(config.storage.url),
+        state=notices.state,
+        notices=notices,
+        options=WriterOptions(config.journal, config.flush, config.storage, config.spool),
+        units=units,
+    )
+
+
+def _connecting(config: Config, exchange: Exchange, outlet: Outlet, notices: Notices) -> Connecting:
+    ca_file = config.exchanges[exchange.name].ca_file
+    return Connecting(
+        exchange=exchange,
+        options=config.intake,
+        wire_options=WireOptions(
+            tls=ssl.create_default_context(cafile=ca_file or None),
+            connect_timeout=config.intake.connect_timeout,
+            max_message_bytes=exchange.limits.max_message_bytes,
+        ),
+        open_wire=_WIRES[config.intake.wire],
+        outlet=outlet,
+        notices=notices,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- telling
+
+
+def _tell_start(config: Config, notices: Notices, url: str | None) -> None:
+    topics = {name: sum(len(plan.topics) for plan in plans) for name, plans in plans_of(config).items()}
+    notices.tell(CollectorStart(__version__, config.collector.instance_id, config.storage.url, topics, url))
+
+
+def _tell_stop(notices: Notices, reason: str, exit_code: int) -> None:
+    counters = notices.state.books.counters()
+    figures = {
+        field.name: getattr(counters, field.name) for field in attrs.fields(CollectorStop) if hasattr(counters, field.name)
+    }
+    notices.tell(CollectorStop(reason=reason, exit_code=exit_code, **figures))

@@ -1,0 +1,5 @@
+"""The exchanges on loopback: faithful enough to test and to demonstrate against, and exact about what they sent.
+
+``market`` says what every numbered event holds, ``feed`` lets the market run, ``ledger`` keeps what was sent. What one exchange
+speaks stands in the files that carry its name.
+"""

@@ -1,0 +1,213 @@
+"""One WebSocket to the simulated Binance: which streams it gets, and the rules that the exchange keeps.
+
+What a client can rely on is what the exchange documents; what it cannot rely on is as bad as out there: a stream on the wrong
+route, an unknown symbol or an upper-case name is acknowledged and silent, a wrong step ends in a close frame.
+
+An event counts as sent when the kernel has taken the whole frame: only then it enters the ledger. After the peer's close frame
+the library refuses further messages, so nothing enters that was not sent before our close reply.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import deque
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+import attrs
+import trio
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, WebSocketRequest
+
+from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.simulators.binance_control import Subscriptions
+from quantlab_collector.simulators.binance_simulator import BinanceSimulator, ConnectionInfo
+from quantlab_collector.simulators.feed import Series
+from quantlab_collector.simulators.ledger import Entry
+
+MAX_MESSAGES_PER_SECOND: Final = 10
+"""https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams"""
+
+MAX_URL: Final = 8000
+"""Seen by clients: a longer one is answered with 414."""
+
+_CLOSE_TIMEOUT: Final = 2.0
+
+# https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Important-WebSocket-Change-Notice
+_PUBLIC: Final = {"bookTicker": (StreamType.BBO, 1)}
+_MARKET: Final = {
+    "aggTrade": (StreamType.TRADE, 1),
+    "markPrice@1s": (StreamType.MARK_PRICE, 1),
+    "markPrice": (StreamType.MARK_PRICE, 3),  # every third of the same
+}
+_ROUTES: Final = {"/public": _PUBLIC, "/market": _MARKET, "": _PUBLIC}
+"""The streams that a route delivers. The address without a route is decommissioned: it takes everything and gives the public."""
+
+
+async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest) -> None:
+    """Open the door and stay until the client leaves, or refuse."""
+    if len(request.path) > MAX_URL:
+        await request.reject(414)
+        return
+    address = parse_path(request.path)
+    if address is None:
+        await request.reject(404)
+        return
+    route, subscriptions = address
+    websocket = await request.accept()
+    info = ConnectionInfo(
+        number=len(simulator.connections) + 1,
+        path=request.path,
+        streams=tuple(subscriptions.names),
+        opened_ns=simulator.options.wall_clock(),
+    )
+    simulator.connections.append(info)
+    await Connection(simulator, websocket, info, route, subscriptions).serve()
+
+
+def parse_path(path: str) -> tuple[str, Subscriptions] | None:
+    """The route of an address and what it subscribes to; ``None`` where nothing is."""
+    place, _, query = path.partition("?")
+    match = re.fullmatch(r"(/public|/market|)/(?:ws((?:/[^/]*)*)|(stream)/?)", unquote(place))
+    if match is None:
+        return None
+    route, names, stream = match.groups()
+    if stream:
+        names = parse_qs(query).get("streams", [""])[0]
+    return route, Subscriptions(filter(None, names.split("/")), combined=bool(stream))
+
+
+@attrs.frozen
+class _Delivery:
+    """One subscribed stream that this connection really gets."""
+
+    head: str
+    """What a combined message begins with."""
+    every: int
+
+
+class Connection:
+    """An accepted WebSocket: listens to requests, sends what happens, and keeps the exchange's rules."""
+
+    def __init__(
+        self,
+        simulator: BinanceSimulator,
+        websocket: WebSocketConnection,
+        info: ConnectionInfo,
+        route: str,
+        subscriptions: Subscriptions,
+    ) -> None:
+        self._simulator = simulator
+        self._options = simulator.options
+        self._websocket = websocket
+        self._info = info
+        self._streams = _ROUTES[route]
+        self._subscriptions = subscriptions
+        self._deliveries = self._find_deliveries()
+        self._tasks = trio.CancelScope()
+        self._hanging_up: CloseReason | None = None
+
+    async def serve(self) -> None:
+        """Run until either side closes."""
+        try:
+            with self._tasks:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send_events)
+                    nursery.start_soon(self._ping)
+                    nursery.start_soon(self._expire)
+                    await self._listen()
+                    if self._hanging_up is None:
+                        nursery.cancel_scope.cancel("the peer has closed")
+        finally:
+            reason = self._hanging_up or self._websocket.closed
+            self._info.closed_ns = self._options.wall_clock()
+            self._info.close_code = reason.code if reason else None
+            self._info.close_reason = (reason.reason if reason else None) or ""
+
+    async def _listen(self) -> None:
+        recent: deque[float] = deque(maxlen=MAX_MESSAGES_PER_SECOND)
+        try:
+            while True:
+                message = await self._websocket.get_message()
+                now = trio.current_time()
+                if len(recent) == MAX_MESSAGES_PER_SECOND and now - recent[0] < 1.0:
+                    await self._hang_up(1008, "Too many requests")
+                    return
+                recent.append(now)
+                await self._reply(message)
+        except ConnectionClosed:
+            return
+
+    async def _reply(self, message: str | bytes) -> None:
+        reply = self._subscriptions.answer(message)
+        deliveries = self._find_deliveries()
+        # What was dropped is silent before the reply, what is new speaks after it.
+        self._deliveries = {series: found for series, found in deliveries.items() if series in self._deliveries}
+        await self._websocket.send_message(reply)
+        self._deliveries = deliveries
+        self._info.streams = tuple(self._subscriptions.names)
+
+    def _find_deliveries(self) -> dict[Series, list[_Delivery]]:
+        found: dict[Series, list[_Delivery]] = {}
+        for name in self._subscriptions.names:
+            symbol, _, channel = name.partition("@")
+            if symbol != symbol.lower() or channel not in self._streams:
+                continue
+            kind, every = self._streams[channel]
+            series = self._simulator.feed.series.get((kind, symbol.upper()))
+            if series is not None:
+                self._simulator.feed.open(series)
+                found.setdefault(series, []).append(_Delivery(f'{{"stream":"{name}","data":', every))
+        return found
+
+    async def _send_events(self) -> None:
+        simulator, info = self._simulator, self._info
+        tell, record, clock = simulator.messages.text, simulator.ledger.record, self._options.wall_clock
+        try:
+            with simulator.feed.listen() as place:
+                while True:
+                    for event in await place.receive():
+                        series, number = event.series, event.number
+                        for delivery in self._deliveries.get(series, ()):
+                            if number % delivery.every:
+                                continue
+                            text = event.text
+                            if text is None:
+                                text = event.text = tell(series.kind, series.symbol, number, event.exchange_ms)
+                            if self._subscriptions.combined:
+                                text = f"{delivery.head}{text}}}"
+                            await self._websocket.send_message(text)
+                            # No checkpoint between the kernel's yes and this line: what it took is always entered.
+                            record(Entry(info.number, series.kind, series.symbol, number, event.exchange_ms, clock()))
+                            info.sent += 1
+                    info.missed = place.missed
+        except ConnectionClosed:
+            return  # and not further: the reader may be in the middle of its close reply
+
+    async def _ping(self) -> None:
+        async with trio.open_nursery() as waiting:
+            for number in itertools.count(1):
+                await trio.sleep(self._options.ping_interval)
+                waiting.start_soon(self._expect_pong, b"%d" % number)
+
+    async def _expect_pong(self, payload: bytes) -> None:
+        with trio.move_on_after(self._options.pong_timeout) as waiting:
+            try:
+                await self._websocket.ping(payload)
+            except ConnectionClosed:
+                return
+        if waiting.cancelled_caught:
+            await self._hang_up(1008, "Pong timeout")
+
+    async def _expire(self) -> None:
+        await trio.sleep(self._options.max_lifetime)
+        await self._hang_up(1001, "")  # which code the exchange uses at 24 h is not known
+
+    async def _hang_up(self, code: int, reason: str) -> None:
+        """Close, behind the frame that is being sent; a peer that takes nothing any more is cut off."""
+        if self._hanging_up is not None:
+            return
+        self._hanging_up = CloseReason(code, reason)
+        with trio.move_on_after(_CLOSE_TIMEOUT):
+            await self._websocket.aclose(code, reason)
+        self._tasks.cancel("hung up")

@@ -1,0 +1,232 @@
+"""Binance USD-M futures over REST, as far as a recorder asks: clock, universe, and the newest state of each symbol.
+
+It shows the same market as the WebSocket side: the last events that happened, whether anybody was listening or not.
+Shapes, weights and limits: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from quantlab_collector.contracts.events import SELL, StreamType
+from quantlab_collector.simulators.binance_messages import next_funding_ms
+from quantlab_collector.simulators.feed import Feed
+from quantlab_collector.simulators.market import Instrument, Market
+from quantlab_collector.simulators.rest_server import Answer, Arguments
+
+WEIGHT_PER_MINUTE: Final = 2400
+MAX_TRADES: Final = 1000
+
+_MINUTE_NS: Final = 60_000_000_000
+_NS_PER_S: Final = 1_000_000_000
+_NS_PER_MS: Final = 1_000_000
+_LISTED_MS: Final = 1_569_398_400_000
+_DELISTED_MS: Final = 1_725_872_400_000
+_NEVER_MS: Final = 4_133_404_800_000
+
+
+class Refusal(Exception):
+    """A request that is answered with Binance's form of an error."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@attrs.frozen
+class Endpoint:
+    """One path: what it tells, and what a request weighs with a symbol and without."""
+
+    tell: Callable[[Arguments], Any]
+    weight: int
+    weight_of_all: int
+
+
+class BinanceRest:
+    """What REST tells of a running market. No HTTP in here: a question comes in, an answer goes out."""
+
+    def __init__(self, market: Market, feed: Feed, dead_symbols: tuple[str, ...], wall_clock: Callable[[], int]) -> None:
+        self._market = market
+        self._feed = feed
+        self._dead = tuple(symbol for symbol in dead_symbols if symbol not in market)
+        self._wall_clock = wall_clock
+        self._minute = 0
+        self._used_weight = 0
+        self._endpoints = {
+            "time": Endpoint(self._time, 1, 1),
+            "exchangeInfo": Endpoint(self._exchange_info, 1, 1),
+            "ticker/bookTicker": Endpoint(self._book_ticker, 2, 5),
+            "premiumIndex": Endpoint(self._premium_index, 1, 10),
+            "openInterest": Endpoint(self._open_interest, 1, 1),
+            "aggTrades": Endpoint(self._agg_trades, 20, 20),
+        }
+
+    def answer(self, path: str, arguments: Arguments) -> Answer | None:
+        """What a path answers; ``None`` where there is nothing."""
+        endpoint = self._endpoints.get(path.removeprefix("/fapi/v1/"))
+        if endpoint is None:
+            return None
+        headers: dict[str, str] = {}
+        try:
+            self._charge(endpoint.weight if "symbol" in arguments else endpoint.weight_of_all, headers)
+            return Answer(200, endpoint.tell(arguments), headers)
+        except Refusal as refusal:
+            return Answer(refusal.status, {"code": refusal.code, "msg": refusal.message}, headers)
+
+    def _charge(self, weight: int, headers: dict[str, str]) -> None:
+        """Take a request into the account of the running minute: one for everybody, as on loopback all have one address."""
+        now = self._wall_clock()
+        if now // _MINUTE_NS != self._minute:
+            self._minute, self._used_weight = now // _MINUTE_NS, 0
+        self._used_weight += weight
+        headers["X-MBX-USED-WEIGHT-1M"] = str(self._used_weight)
+        if self._used_weight > WEIGHT_PER_MINUTE:
+            headers["Retry-After"] = str((_MINUTE_NS - now % _MINUTE_NS) // _NS_PER_S + 1)
+            raise Refusal(-1003, f"Too many requests; current limit is {WEIGHT_PER_MINUTE} requests per minute.", status=429)
+
+    # ------------------------------------------------------------------------------------------------ endpoints
+
+    def _time(self, _arguments: Arguments) -> Any:
+        return {"serverTime": self._now_ms()}
+
+    def _exchange_info(self, _arguments: Arguments) -> Any:
+        alive = [_listing(symbol, self._market[symbol].instrument, "TRADING", _NEVER_MS) for symbol in self._market.symbols]
+        dead = [_listing(symbol, Instrument(4, 1, 1_0000), "SETTLING", _DELISTED_MS) for symbol in self._dead]
+        return {
+            "timezone": "UTC",
+            "serverTime": self._now_ms(),
+            "futuresType": "U_MARGINED",
+            "rateLimits": [
+                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE}
+            ],
+            "exchangeFilters": [],
+            "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
+            "symbols": alive + dead,
+        }
+
+    def _book_ticker(self, arguments: Arguments) -> Any:
+        return self._one_or_all(arguments, self._book_ticker_of)
+
+    def _book_ticker_of(self, symbol: str) -> dict[str, Any]:
+        number, ms = self._newest(StreamType.BBO, symbol)
+        quote = self._market[symbol].quote(number)
+        return {
+            "symbol": symbol,
+            "bidPrice": quote.bid_price,
+            "bidQty": quote.bid_qty,
+            "askPrice": quote.ask_price,
+            "askQty": quote.ask_qty,
+            "time": ms,
+        }
+
+    def _premium_index(self, arguments: Arguments) -> Any:
+        return self._one_or_all(arguments, self._premium_index_of)
+
+    def _premium_index_of(self, symbol: str) -> dict[str, Any]:
+        number, ms = self._newest(StreamType.MARK_PRICE, symbol)
+        mark = self._market[symbol].mark(number)
+        return {
+            "symbol": symbol,
+            "markPrice": mark.mark_price,
+            "indexPrice": mark.index_price,
+            "estimatedSettlePrice": mark.settle_price,
+            "lastFundingRate": mark.funding_rate,
+            "interestRate": "0.00010000",
+            "nextFundingTime": next_funding_ms(ms),
+            "time": ms,
+        }
+
+    def _open_interest(self, arguments: Arguments) -> Any:
+        symbol = self._known(arguments.get("symbol"))
+        number, ms = self._newest(StreamType.MARK_PRICE, symbol)
+        return {"openInterest": self._market[symbol].open_interest(number), "symbol": symbol, "time": ms}
+
+    def _agg_trades(self, arguments: Arguments) -> Any:
+        """The newest trades, or those from an id on; the last thousand are remembered."""
+        symbol = self._known(arguments.get("symbol"))
+        values = self._market[symbol]
+        series = self._feed.series[StreamType.TRADE, symbol]
+        end = series.next_number
+        oldest = end - len(series.times)
+        count = max(1, min(_integer(arguments, "limit", 500), MAX_TRADES))
+        from_id = _integer(arguments, "fromId", values.first_trade + end - count)
+        first = max(oldest, values.number_of_trade(from_id))
+        trades = []
+        for number in range(first, min(first + count, end)):
+            trade = values.trade(number)
+            trades.append(
+                {
+                    "a": trade.trade_id,
+                    "p": trade.price,
+                    "q": trade.qty,
+                    "nq": trade.ordinary_qty,
+                    "f": trade.first_fill,
+                    "l": trade.last_fill,
+                    "T": series.times[number - oldest],
+                    "m": trade.side == SELL,
+                }
+            )
+        return trades
+
+    def _one_or_all(self, arguments: Arguments, tell: Callable[[str], dict[str, Any]]) -> Any:
+        if "symbol" in arguments:
+            return tell(self._known(arguments["symbol"]))
+        return [tell(symbol) for symbol in self._market.symbols]
+
+    def _known(self, symbol: str | None) -> str:
+        if not symbol:
+            raise Refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        if symbol not in self._market:
+            raise Refusal(-1121, "Invalid symbol.")
+        return symbol
+
+    def _newest(self, kind: StreamType, symbol: str) -> tuple[int, int]:
+        """The number and the exchange time of the last event; before the first one, the first one as of now."""
+        series = self._feed.series[kind, symbol]
+        return (series.next_number - 1, series.times[-1]) if series.times else (0, self._now_ms())
+
+    def _now_ms(self) -> int:
+        return self._wall_clock() // _NS_PER_MS
+
+
+def _integer(arguments: Arguments, name: str, usual: int) -> int:
+    text = arguments.get(name)
+    if text is None:
+        return usual
+    if not text.isdecimal():
+        raise Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+    return int(text)
+
+
+def _listing(symbol: str, instrument: Instrument, status: str, delivery_ms: int) -> dict[str, Any]:
+    unit = 10**instrument.decimals
+    tick = f"{instrument.tick / unit:.{instrument.decimals}f}"
+    return {
+        "symbol": symbol,
+        "pair": symbol,
+        "contractType": "PERPETUAL",
+        "deliveryDate": delivery_ms,
+        "onboardDate": _LISTED_MS,
+        "status": status,
+        "baseAsset": symbol.removesuffix("USDT"),
+        "quoteAsset": "USDT",
+        "marginAsset": "USDT",
+        "pricePrecision": instrument.decimals,
+        "quantityPrecision": 3,
+        "underlyingType": "COIN",
+        "filters": [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": tick,
+                "maxPrice": f"{100 * instrument.level // unit + 1}",
+                "tickSize": tick,
+            },
+            {"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "10000000", "stepSize": "0.001"},
+            {"filterType": "MIN_NOTIONAL", "notional": "5.0"},
+        ],
+    }

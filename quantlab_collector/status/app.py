@@ -1,0 +1,171 @@
+"""The HTTP interface: what may be asked, by whom, and with which headers it is answered. It can look, and nothing else.
+
+It gets two callables that give frozen copies, and no object of the running service: a request cannot change what it cannot reach.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import trio
+from hypercorn.typing import ASGISendCallable
+from quart import Response, request
+from quart.typing import ResponseTypes
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers import TrioRequest
+from werkzeug.exceptions import HTTPException, NotFound
+
+from quantlab_collector.runtime.health import Standing
+from quantlab_collector.runtime.state import Snapshot
+from quantlab_collector.status import prometheus, views
+from quantlab_collector.status.accept import Form, wanted_form
+from quantlab_collector.status.hosts import HostList
+from quantlab_collector.status.options import StatusOptions
+
+METHODS: Final = ("GET", "HEAD")
+VERSIONS: Final = ("1.0", "1.1")
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every answer. There are no CORS headers: no page of another origin has any business here."""
+
+ENDPOINTS: Final = ("/health", "/ready", "/streams", "/metrics", "/status", "/collectors/status")
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(snapshot: Callable[[], Snapshot], health: Callable[[], Standing], options: StatusOptions) -> QuartTrio:
+    """The application."""
+    app = _StatusApp(__name__, static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.config["MAX_CONTENT_LENGTH"] = 1024  # nobody reads a body; this bounds what is kept of one
+    app.url_map.merge_slashes = False  # a path is right to the letter, or it is not there
+    _guard(app, HostList((options.host, *options.allowed_hosts)))
+    _add_pages(app, snapshot, health)
+    return app
+
+
+def _guard(app: QuartTrio, hosts: HostList) -> None:
+    """What holds for every request and every answer."""
+
+    @app.before_request
+    def refuse() -> Response | None:
+        names = request.headers.getlist("Host")
+        server = request.scope.get("server")
+        if len(names) != 1 or not hosts.allows(names[0], server[0] if server else None):
+            return _json({"error": "this service does not go by that name"}, 421)
+        if request.scope["http_version"] not in VERSIONS:
+            return _json({"error": "HTTP/1.1 only"}, 505)
+        if request.method not in METHODS:
+            return _json({"error": "this interface only reads"}, 405, {"Allow": ", ".join(METHODS)})
+        path = request.scope["path"]
+        if not path.startswith("/"):
+            return _json({"error": "a path is asked for, not an address"}, 400)
+        if path.startswith("//"):
+            raise NotFound  # the router would pass over slashes at the front
+        return None
+
+    @app.errorhandler(HTTPException)
+    def failed(error: HTTPException) -> Response:
+        return _json({"error": error.name.lower()}, error.code or 500)
+
+    @app.after_request
+    def protect(response: ResponseTypes) -> ResponseTypes:
+        response.headers.update(HEADERS)
+        return response
+
+    @app.after_websocket
+    def protect_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
+        """No WebSocket is opened here; what says so is an answer like any other."""
+        return None if response is None else protect(response)
+
+
+def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing]) -> None:
+    """What may be asked."""
+
+    @app.get("/")
+    def index() -> Response:
+        return _json({"service": "quantlab-collector", "version": snapshot().version, "endpoints": ENDPOINTS})
+
+    @app.get("/health")
+    def get_health() -> Response:
+        return _json(views.health(snapshot()))
+
+    @app.get("/ready")
+    def get_ready() -> Response:
+        answer = views.ready(snapshot())
+        return _json(answer, 200 if answer["ready"] else 503)
+
+    @app.get("/streams")
+    def get_streams() -> Response:
+        return _json(views.streams(snapshot()))
+
+    @app.get("/metrics")
+    def get_metrics() -> Response:
+        return _metrics(wanted_form(request.headers.get("Accept", "")), snapshot(), health())
+
+    @app.get("/status")
+    def get_status() -> Response:
+        return _json(views.status(snapshot(), health()))
+
+    @app.get("/collectors/status", defaults={"name": None})
+    @app.get("/collectors/status/<path:name>")
+    def get_collectors(name: str | None) -> Response:
+        answer = views.collectors(snapshot(), name)
+        return _json({"error": "not found"}, 404) if answer is None else _json(answer)
+
+
+def _metrics(form: Form, snapshot: Snapshot, standing: Standing) -> Response:
+    match form:
+        case Form.TEXT:
+            answer = Response(prometheus.as_text(snapshot, standing), content_type=prometheus.TEXT_TYPE)
+        case Form.OPENMETRICS:
+            answer = Response(prometheus.as_openmetrics(snapshot, standing), content_type=prometheus.OPENMETRICS_TYPE)
+        case Form.JSON:
+            answer = _json(views.metrics(snapshot))
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+def _json(answer: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(answer), code, dict(headers or {}), content_type="application/json")
+
+
+class _FinishedConnection(TrioASGIHTTPConnection):
+    """Lets the last send of an answer finish.
+
+    Without this, the disconnect which that send provokes cancels it half-way: the connection then never counts as idle, and a
+    stop waits for it.
+    """
+
+    async def handle_request(self, nursery: trio.Nursery, request: TrioRequest, send: ASGISendCallable) -> None:  # type: ignore[override]
+        response = await self.app.handle_request(request)
+        with trio.move_on_after(5, shield=True):
+            await self._send_response(send, response)
+        nursery.cancel_scope.cancel()
+
+
+class _StatusApp(QuartTrio):
+    asgi_http_class = _FinishedConnection
+
+    def sync_to_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Quart would call plain functions in threads. These are short and look at the state: they belong where the state is."""
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            return func(*args, **kwargs)
+
+        return call
+
+    def log_exception(self, exception_info: Any) -> None:
+        """Into the log, and nothing of it into the answer."""
+        _log.error("a status request failed", exc_info=exception_info)

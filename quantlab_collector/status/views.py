@@ -1,0 +1,224 @@
+"""What the HTTP interface answers: a snapshot in, plain JSON shapes out.
+
+The shapes are a contract: keys may be added, never changed. Texts that a peer may have written are cut and cleaned on the way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.contracts.manifest import Identity
+from quantlab_collector.contracts.topics import Topic
+from quantlab_collector.runtime.health import Standing, not_recording, queue_pct
+from quantlab_collector.runtime.notices import plain_text
+from quantlab_collector.runtime.state import ConnectionView, Snapshot
+
+Json: TypeAlias = dict[str, Any]
+
+NOT_BUILT_YET: Final = 0
+"""The answer of keys that the contract has and nothing counts yet: silence intervals and the alignment after a reconnect."""
+
+LIVE, WAITING, REFUSED = "live", "waiting", "refused"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def health(snapshot: Snapshot) -> Json:
+    """``/health``: the process lives, for whoever would restart it. A store that is down is no reason to."""
+    writer = snapshot.writer
+    return {
+        "status": "ok",
+        "uptime": round(snapshot.uptime, 2),
+        "last_event_ts": millis(snapshot.last_event_ns),
+        # Written is what is safe: on the local disk, or in the store already.
+        "last_write_ts": millis(max((ns for ns in (writer.last_sync_ns, writer.last_commit_ns) if ns is not None), default=None)),
+        "last_commit_ts": millis(writer.last_commit_ns),
+    }
+
+
+def ready(snapshot: Snapshot) -> Json:
+    """``/ready``: recording, and data reaching storage; if not, why."""
+    reason = not_recording(snapshot)
+    return {"ready": reason is None, "reason": None if reason is None else plain_text(reason)}
+
+
+def streams(snapshot: Snapshot) -> Json:
+    """``/streams``: what is recorded, and how each of it does."""
+    symbols: set[str] = set()
+    by_exchange: defaultdict[str, set[StreamType]] = defaultdict(set)
+    for connection in snapshot.connections:
+        for topic in connection.topics:
+            symbols.add(topic.symbol)
+            by_exchange[topic.exchange].add(topic.stream)
+    return {
+        "symbols": sorted(symbols),
+        "streams": {
+            exchange: [stream.value for stream in StreamType if stream in by_exchange[exchange]]
+            for exchange in sorted(by_exchange)
+        },
+        "topics": [_topic(connection, topic) for connection in snapshot.connections for topic in connection.topics],
+    }
+
+
+def metrics(snapshot: Snapshot) -> Json:
+    """``/metrics`` as JSON."""
+    counters, writer = snapshot.counters, snapshot.writer
+    reconnects: Counter[str] = Counter()
+    for connection in snapshot.connections:
+        reconnects[connection.exchange] += connection.reconnects
+    return {
+        "queue_size": snapshot.queued,
+        "queue_maxsize": snapshot.queue_capacity,
+        "queue_utilization_pct": round(queue_pct(snapshot), 3),
+        "queue_peak": snapshot.queue_peak,
+        "dropped_events_total": counters.dropped,
+        "silence_intervals_15m": NOT_BUILT_YET,
+        "silence_intervals_total": NOT_BUILT_YET,
+        "ws_reconnect_total": dict(reconnects),
+        "snapshot_fetches_total": NOT_BUILT_YET,
+        "snapshot_events_seen": NOT_BUILT_YET,
+        "gap_alignment_corrections": NOT_BUILT_YET,
+        "effective_data_loss_rate_pct": data_loss_pct(snapshot),
+        "events_per_sec": {stream: round(rate, 3) for stream, rate in snapshot.events_per_sec.items()},
+        "total_events": counters.received,
+        "writer": {
+            "total_written": counters.written,
+            "files_written": writer.files_written,
+            "pending_events": counters.pending,
+            "active_buffers": writer.active_buffers,
+            "in_flight_uploads": writer.in_flight_uploads,
+            "upload_failures": writer.upload_failures,
+            "segments_committed": writer.segments_committed,
+            "sealed_segments": writer.sealed_segments,
+            "segment_rows": writer.segment_rows,
+            "segment_bytes": writer.segment_bytes,
+            "spool_bytes": writer.spool_bytes,
+        },
+        "identity": _identity(counters),
+        "by_stream": {name: _identity(identity) for name, identity in counters.by_stream.items()},
+        "dropped_by_reason": _by_reason(snapshot.drops),
+        "rejected_by_reason": _by_reason(snapshot.rejects),
+        "unknown_messages": _unknown(snapshot),
+        "recovered_rows": snapshot.recovered_rows,
+        "rss_mb": rss_mb(snapshot),
+    }
+
+
+def status(snapshot: Snapshot, standing: Standing) -> Json:
+    """``/status``: the state in one word, since when, and why."""
+    return {
+        "state": standing.assessment.state.value,
+        "since": iso(standing.since_ns),
+        "metrics": {
+            "queue_pct": round(queue_pct(snapshot), 3),
+            "silence_15m": NOT_BUILT_YET,
+            "drops_15m": snapshot.drops_15m,
+            "reconnects_15m": snapshot.reconnects_15m,
+            "rss_mb": rss_mb(snapshot),
+        },
+        "reasons": [plain_text(reason) for reason in standing.assessment.reasons],
+    }
+
+
+def collectors(snapshot: Snapshot, name: str | None = None) -> Json | None:
+    """``/collectors/status``: all connections, those of one exchange, or one; ``None`` if there is nothing of that name."""
+    chosen = [c for c in snapshot.connections if name in (None, c.exchange, f"{c.exchange}/{c.name}")]
+    if name is not None and not chosen:
+        return None
+    return {"collectors": [_connection(connection) for connection in chosen]}
+
+
+# --------------------------------------------------------------------------------------------------------- small parts
+
+
+def millis(ns: int | None) -> int | None:
+    """Nanoseconds as milliseconds."""
+    return None if ns is None else ns // 1_000_000
+
+
+def iso(ns: int) -> str:
+    """Nanoseconds as people write a time, to the microsecond."""
+    return (_EPOCH + timedelta(microseconds=ns // 1000)).isoformat(timespec="microseconds")
+
+
+def rss_mb(snapshot: Snapshot) -> float:
+    """Memory in megabytes."""
+    return round(snapshot.rss_bytes / 1e6, 1)
+
+
+def data_loss_pct(snapshot: Snapshot) -> float:
+    """How much of what was received was dropped. Never rounded: one event in a thousand million is a loss."""
+    counters = snapshot.counters
+    return 100.0 * counters.dropped / counters.received if counters.received else 0.0
+
+
+def topic_state(connection: ConnectionView, topic: Topic) -> str:
+    """Whether a topic delivers. An acknowledgement alone proves nothing, so there is no word for it."""
+    if topic in connection.last_seen:
+        return LIVE
+    return REFUSED if str(topic) in connection.refused else WAITING
+
+
+def _topic(connection: ConnectionView, topic: Topic) -> Json:
+    state = topic_state(connection, topic)
+    shown: Json = {
+        "exchange": topic.exchange,
+        "stream": topic.stream.value,
+        "symbol": topic.symbol,
+        "connection": connection.name,
+        "state": state,
+        "last_recv_ts": millis(connection.last_seen.get(topic)),
+    }
+    if state == REFUSED:
+        shown["reason"] = plain_text(connection.refused[str(topic)])
+    return shown
+
+
+def _connection(connection: ConnectionView) -> Json:
+    states = Counter(topic_state(connection, topic) for topic in connection.topics)
+    return {
+        "exchange": connection.exchange,
+        "connection": connection.name,
+        "state": connection.state.value,
+        "since": iso(connection.since_ns) if connection.since_ns else None,
+        "reason": plain_text(connection.reason),
+        "attempts": connection.attempts,
+        "connects": connection.connects,
+        "reconnects": connection.reconnects,
+        "last_message_ts": millis(connection.last_frame_ns),
+        "frames": connection.frames,
+        "received_bytes": connection.received_bytes,
+        "topics": {state: states[state] for state in (LIVE, WAITING, REFUSED)},
+        "refused": {plain_text(topic): plain_text(words) for topic, words in connection.refused.items()},
+    }
+
+
+def _identity(identity: Identity) -> Json:
+    return {
+        "received": identity.received,
+        "written": identity.written,
+        "dropped": identity.dropped,
+        "pending": identity.pending,
+        "rejected": identity.rejected,
+        "holds": identity.holds,
+    }
+
+
+def _by_reason(counts: Mapping[tuple[str, str, str], int]) -> Json:
+    return _nested((f"{exchange}/{stream}", reason, count) for (exchange, stream, reason), count in counts.items())
+
+
+def _unknown(snapshot: Snapshot) -> Json:
+    return _nested((exchange, plain_text(kind), count) for (exchange, kind), count in snapshot.unknown.items())
+
+
+def _nested(rows: Iterator[tuple[str, str, int]]) -> Json:
+    shown: Json = {}
+    for outer, inner, count in rows:
+        of = shown.setdefault(outer, {})
+        of[inner] = of.get(inner, 0) + count  # two names may look the same once they are cleaned
+    return shown

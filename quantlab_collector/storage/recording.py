@@ -1,0 +1,176 @@
+"""Reading a recording: what the manifests say it holds, and whether that is so.
+
+Only manifests are believed. What lies in the store and is named by none does not exist for a careful reader; it is mentioned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import attrs
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from quantlab_collector.contracts.layout import MANIFESTS, Partition, parse_manifest_key, parse_part_key
+from quantlab_collector.contracts.manifest import Gap, Loss, Manifest, Part, Previous, decode_manifest
+from quantlab_collector.contracts.schemas import RAW
+from quantlab_collector.storage.objects import LocalObjects
+
+_PARTS: Final = "exchange="
+
+
+@attrs.frozen
+class Committed:
+    """A manifest in the store."""
+
+    key: str
+    data: bytes
+    manifest: Manifest
+
+
+@attrs.frozen
+class Holding:
+    """What a recording has of one partition."""
+
+    partition: Partition
+    rows: int
+    parts: int
+    bytes: int
+    ts_recv: tuple[int, int]
+
+
+@attrs.frozen
+class Summary:
+    """What a recording holds, by its manifests."""
+
+    manifests: int
+    holdings: tuple[Holding, ...]
+    gaps: tuple[Gap, ...]
+    drops: tuple[Loss, ...]
+    rejects: tuple[Loss, ...]
+    incomplete: tuple[tuple[str, tuple[str, ...]], ...]
+    """Segments that were not sealed in peace, and what is missing."""
+
+    @property
+    def rows(self) -> int:
+        """Of all partitions."""
+        return sum(holding.rows for holding in self.holdings)
+
+    @property
+    def bytes(self) -> int:
+        """Of all parts."""
+        return sum(holding.bytes for holding in self.holdings)
+
+
+def manifests(objects: LocalObjects) -> tuple[list[Committed], list[str]]:
+    """All manifests, oldest first, and what is wrong with those that cannot be read."""
+    found: list[Committed] = []
+    problems: list[str] = []
+    for key, _ in objects.list(MANIFESTS):
+        try:
+            parse_manifest_key(key)
+            data = objects.get(key)
+            found.append(Committed(key, data, decode_manifest(data)))
+        except (ValueError, msgspec.MsgspecError) as fault:
+            problems.append(f"{key}: not a readable manifest: {fault}")
+    found.sort(key=lambda committed: (committed.manifest.instance, parse_manifest_key(committed.key)[2]))
+    return found, problems
+
+
+def summarise(committed: Sequence[Committed]) -> Summary:
+    """Add up what the manifests say."""
+    parts: dict[Partition, list[Part]] = {}
+    gaps: list[Gap] = []
+    losses: dict[str, Counter[tuple[str, str | None, str]]] = {"drops": Counter(), "rejects": Counter()}
+    incomplete = []
+    for manifest in (entry.manifest for entry in committed):
+        for part in manifest.parts:
+            parts.setdefault(parse_part_key(part.key)[0], []).append(part)
+        gaps += [gap for gap in manifest.gaps if gap.to is not None]
+        for kind, counts in losses.items():
+            for loss in getattr(manifest, kind):
+                counts[(loss.exchange, loss.stream, loss.reason)] += loss.count
+        if not manifest.complete:
+            incomplete.append((manifest.segment, manifest.holes))
+    return Summary(
+        manifests=len(committed),
+        holdings=tuple(_holding(partition, parts[partition]) for partition in sorted(parts)),
+        gaps=tuple(gaps),
+        drops=_losses(losses["drops"]),
+        rejects=_losses(losses["rejects"]),
+        incomplete=tuple(incomplete),
+    )
+
+
+def _losses(counts: Counter[tuple[str, str | None, str]]) -> tuple[Loss, ...]:
+    return tuple(Loss(*key, count) for key, count in sorted(counts.items(), key=str))
+
+
+def _holding(partition: Partition, parts: list[Part]) -> Holding:
+    return Holding(
+        partition=partition,
+        rows=sum(part.rows for part in parts),
+        parts=len(parts),
+        bytes=sum(part.bytes for part in parts),
+        ts_recv=(min(part.ts_recv[0] for part in parts), max(part.ts_recv[1] for part in parts)),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- verifying
+
+
+def verify(objects: LocalObjects, committed: list[Committed], looked_at: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Read everything that the manifests name, to the last page; what is wrong, one line each."""
+    problems = list(_broken_chain(committed))
+    named: set[str] = set()
+    for manifest in (entry.manifest for entry in committed):
+        for part in manifest.parts:
+            looked_at(part.key)
+            if part.key in named:
+                problems.append(f"{part.key}: named by two manifests")
+            named.add(part.key)
+            problem = _broken_part(objects, part)
+            if problem is not None:
+                problems.append(f"{part.key}: {problem}")
+    problems += [f"{key}: named by no manifest" for key, _ in objects.list("") if _is_data(key) and key not in named]
+    return problems
+
+
+def _is_data(key: str) -> bool:
+    return key.startswith(_PARTS) and not key.startswith(MANIFESTS)
+
+
+def _broken_chain(committed: list[Committed]) -> Iterator[str]:
+    """Each manifest names the one before it, of its instance. One that is named and not there is missing."""
+    present = {entry.key: Previous.of(entry.key, entry.data) for entry in committed}
+    for entry in committed:
+        previous = entry.manifest.previous
+        if previous is None:
+            continue
+        if previous.key not in present:
+            yield f"{previous.key}: missing; {entry.key} follows it"
+        elif present[previous.key] != previous:
+            yield f"{previous.key}: not what it was when {entry.key} was written"
+
+
+def _broken_part(objects: LocalObjects, part: Part) -> str | None:
+    try:
+        data = objects.get(part.key)
+    except FileNotFoundError:
+        return "missing"
+    if len(data) != part.bytes:
+        return f"{len(data)} bytes instead of {part.bytes}"
+    if hashlib.sha256(data).hexdigest() != part.sha256:
+        return "its SHA-256 is not the one in the manifest"
+    stream = parse_part_key(part.key)[0].stream
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError) as fault:
+        return f"not readable: {fault}"
+    if not table.schema.remove_metadata().equals(RAW[stream]):
+        return "its schema is not RAW v1"
+    return None if table.num_rows == part.rows else f"{table.num_rows} rows instead of {part.rows}"

@@ -1,0 +1,338 @@
+"""The real server on real sockets: what a test client cannot show."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+import trio
+from quart_trio import QuartTrio
+
+from quantlab_collector.runtime.health import Standing
+from quantlab_collector.runtime.state import Snapshot
+from quantlab_collector.status import serve
+from quantlab_collector.status.app import HEADERS, create_app
+from quantlab_collector.status.options import StatusOptions
+from quantlab_collector.status.serve import serve_status
+
+ANY_PORT = StatusOptions(port=0)
+
+
+@attrs.frozen
+class Server:
+    url: str
+    stop: trio.Event
+    stopped: trio.Event
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def send(self, *pieces: bytes) -> bytes:
+        """Everything that comes back on a connection of its own until the server closes it."""
+        async with await self.connect() as stream:
+            for piece in pieces:
+                await stream.send_all(piece)
+            return await read_all(stream)
+
+    async def get(self, path: str, method: str = "GET", headers: str = "") -> bytes:
+        return await self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
+
+    async def stop_and_wait(self) -> float:
+        """Seconds that the stop took."""
+        began = time.monotonic()
+        self.stop.set()
+        with trio.fail_after(10):
+            await self.stopped.wait()
+        return time.monotonic() - began
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    answer = b""
+    with trio.fail_after(10):
+        try:
+            while data := await stream.receive_some(65536):
+                answer += data
+        except trio.BrokenResourceError:
+            pass
+    return answer
+
+
+async def read_answer(stream: trio.SocketStream) -> bytes:
+    """One answer of a connection that stays open."""
+    answer = b""
+    with trio.fail_after(10):
+        while b"\r\n\r\n" not in answer:
+            answer += await stream.receive_some(65536)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        while len(body) < length:
+            body += await stream.receive_some(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@asynccontextmanager
+async def serving(app: QuartTrio, options: StatusOptions = ANY_PORT) -> AsyncIterator[Server]:
+    stop, stopped = trio.Event(), trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as inner:
+            task_status.started(await inner.start(serve_status, app, options, stop))
+        stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(run)
+        yield Server(url, stop, stopped)
+        stop.set()
+
+
+@pytest.fixture
+def app(snapshot: Snapshot, standing: Standing) -> QuartTrio:
+    return create_app(lambda: snapshot, lambda: standing, ANY_PORT)
+
+
+@pytest.fixture
+async def server(app: QuartTrio) -> AsyncIterator[Server]:
+    async with serving(app) as server:
+        yield server
+
+
+@pytest.fixture
+async def quick(monkeypatch, app: QuartTrio) -> AsyncIterator[Server]:
+    """A server that soon closes what is idle, so that a test can read to the end."""
+    monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
+    async with serving(app) as server:
+        yield server
+
+
+# -------------------------------------------------------------------------------------------------------------- answers
+
+
+async def test_a_page(server: Server) -> None:
+    head, _, body = (await server.get("/health")).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"content-type: application/json" in head.lower()
+    assert b"\r\nserver:" not in head.lower()
+    for name, value in HEADERS.items():
+        assert head.lower().count(f"\r\n{name}: {value}".lower().encode()) == 1
+    assert body.startswith(b'{"status":"ok","uptime":147.82,')
+
+
+async def test_head_has_the_length_and_no_body(server: Server) -> None:
+    answer = await server.get("/metrics", "HEAD")
+
+    length = len((await server.get("/metrics")).partition(b"\r\n\r\n")[2])
+    assert answer.endswith(b"\r\n\r\n")
+    assert f"content-length: {length}\r\n".encode() in answer.lower()
+
+
+async def test_a_scraper_keeps_its_connection(server: Server) -> None:
+    async with await server.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAccept: text/plain;version=0.0.4\r\n\r\n")
+            answer = await read_answer(stream)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"\nquantlab_events_received_total{" in answer
+
+
+@pytest.mark.parametrize("path", ["//metrics", "/../metrics", "/%2e%2e/metrics", "/metrics/", "/" + "x" * 8192, "/%00"])
+async def test_a_path_is_right_to_the_letter_or_not_there(server: Server, path: str) -> None:
+    assert (await server.get(path)).startswith(b"HTTP/1.1 404")
+
+
+async def test_the_address_is_the_one_it_listens_on(app: QuartTrio) -> None:
+    async with serving(app, StatusOptions(host="::1", port=0)) as server:
+        assert server.url.startswith("http://[::1]:")
+
+
+CLOSED = 0
+"""No answer, or one that the reset of the connection has overtaken."""
+
+HOST = b"Host: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "codes"),
+    [
+        (b"\r\n\r\n\r\n\r\n", (400,)),
+        (b"GET\r\n\r\n", (400,)),
+        (b"GET /health\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.0\r\n\r\n", (421,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", (421,)),
+        (b"GET http://evil.example/health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET http://localhost/health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"CONNECT localhost:22 HTTP/1.1\r\n" + HOST + b"\r\n", (405,)),
+        (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", (405,)),
+        (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", (405,)),
+        (b"POST /health HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000000\r\n\r\n", (405,)),
+        (b"POST /health HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", (405, 400)),
+        (b"POST /health HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5000, (405,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\x00b\r\n\r\n", (400,)),
+        (b"GET /hea\x00lth HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /h\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 70_000 + b"\r\n\r\n", (400, 431, CLOSED)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"X: x\r\n" * 10_000 + b"\r\n", (400, 431, CLOSED)),
+        (b"GET /health HTTP/9.9\r\n" + HOST + b"\r\n", (400, 505)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", (400, 404)),
+        (
+            b"GET /health HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            (400,),
+        ),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), (400,)),
+        (b"\xff" * 1000, (CLOSED,)),
+    ],
+)
+async def test_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, codes: tuple[int, ...]) -> None:
+    server = quick
+    answer = await server.send(request_bytes)
+
+    assert int(answer.split(b" ", 2)[1]) in codes if answer else CLOSED in codes
+    assert b"Traceback" not in answer
+    assert not caplog.records
+    assert (await server.get("/health")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+        b"PRI * HTTP/2.0\r\n\r\nnonsense",
+        b"GET /health HTTP/1.1\r\n"
+        + HOST
+        + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\n\r\n",
+    ],
+)
+async def test_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) -> None:
+    server = quick
+    answer = await server.send(request_bytes)
+
+    assert b"uptime" not in answer
+    assert not caplog.records
+    assert (await server.get("/health")).startswith(b"HTTP/1.1 200")
+
+
+# ----------------------------------------------------------------------------------------------------------------- stop
+
+
+async def test_stop_with_idle_connections(server: Server) -> None:
+    """One that asked and waits, one that never asked, one in the middle of its question."""
+    async with await server.connect() as asked, await server.connect() as silent, await server.connect() as slow:
+        await asked.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await read_answer(asked)
+        await slow.send_all(b"GET /health HTTP/1.1\r\nHo")
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert await server.stop_and_wait() < 2
+        assert await read_all(asked) == await read_all(silent) == b""
+
+
+async def test_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
+    monkeypatch.setattr(serve, "WRITE_LIMIT", 0.2)
+    async with serving(app) as server, await server.connect() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with trio.move_on_after(0.5), suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
+
+        assert await server.stop_and_wait() < 3
+
+
+async def test_cancellation_ends_it_too(app: QuartTrio) -> None:
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(serve_status, app, ANY_PORT, trio.Event())
+        async with await trio.open_tcp_stream("127.0.0.1", urlsplit(url).port) as stream:
+            await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await read_answer(stream)
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_port_is_free_afterwards(app: QuartTrio) -> None:
+    async with serving(app) as server:
+        await server.get("/health")
+        await server.stop_and_wait()
+        async with serving(app, StatusOptions(port=server.port)) as again:
+            assert again.port == server.port
+
+
+async def test_a_port_that_is_taken(app: QuartTrio, server: Server) -> None:
+    with pytest.raises(
+        OSError, match=rf"the status page cannot have 127\.0\.0\.1:{server.port}: Address already in use"
+    ) as caught:
+        await serve_status(app, StatusOptions(port=server.port), trio.Event())
+
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+async def test_a_host_that_is_not_there(app: QuartTrio) -> None:
+    with pytest.raises(OSError, match=r"the status page cannot have 192\.0\.2\.1:9100: "):
+        await serve_status(app, StatusOptions(host="192.0.2.1"), trio.Event())
+
+
+# --------------------------------------------------------------------------------------------------------------- limits
+
+
+async def test_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
+    monkeypatch.setattr(serve, "SEATS", 2)
+    async with serving(app) as server:
+        async with await server.connect(), await server.connect():
+            await trio.testing.wait_all_tasks_blocked()
+            assert await server.get("/health") == b""
+        with trio.fail_after(10):
+            while not (await server.get("/health")).startswith(b"HTTP/1.1 200"):
+                await trio.sleep(0.01)
+
+
+async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
+    monkeypatch.setattr(serve, "SEATS", 2)
+    async with serving(app) as server:
+        for _ in range(20):
+            async with await server.connect() as stream:
+                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await read_answer(stream)).startswith(b"HTTP/1.1 200")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
+    monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
+    async with serving(app) as server:
+        async with await server.connect() as silent, await server.connect() as slow, await server.connect() as asked:
+            await slow.send_all(b"GET /health HTTP/1.1\r\nHo")
+            await asked.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await read_all(asked)).startswith(b"HTTP/1.1 200")
+            assert await read_all(silent) == b""
+            with trio.fail_after(5), suppress(trio.BrokenResourceError):
+                while True:
+                    await slow.send_all(b"x")  # a byte now and then is no request either
+                    await trio.sleep(0.02)
+
+
+async def test_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
+    async def broken(self) -> None:
+        raise RuntimeError("a bug")
+
+    async with serving(app) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(serve.TCPServer, "run", broken)
+            assert await server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+        assert (await server.get("/health")).startswith(b"HTTP/1.1 200")
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("quantlab_collector.status.serve", logging.ERROR)
