@@ -134,11 +134,13 @@ class SocketWire:
 
     async def send(self, message: bytes) -> None:
         """See ``Wire``."""
-        self._check()
+        if (fault := self._fault or self._unheard) is not None:
+            raise fault
         self._lane.send_text(message)
         self._queue()
         await self._flush()
-        self._check()
+        if self._unheard is not None:
+            raise self._unheard
 
     async def start_close(self, code: int = 1000, reason: str = "") -> None:
         """See ``Wire``. The peer has ``close_timeout`` to answer; then ``receive`` raises."""
@@ -201,11 +203,8 @@ class SocketWire:
                         sent = await self._socket.send(self._outgoing)
                         del self._outgoing[:sent]
         except trio.TooSlowError:
-            self._fault = self._fault or TransportFault(FaultKind.TIMEOUT, "the peer does not take what we send")
+            self._unheard = TransportFault(FaultKind.TIMEOUT, "the peer does not take what we send")
+            self._fault = self._fault or self._unheard
         except (OSError, trio.ClosedResourceError) as error:
             self._unheard = TransportFault(FaultKind.CLOSED, str(error), close_code=1006)
             self._outgoing.clear()
-
-    def _check(self) -> None:
-        if (fault := self._fault or self._unheard) is not None:
-            raise fault

@@ -73,8 +73,7 @@ async def write_batches(context: WriterContext, receive: trio.MemoryReceiveChann
             more = await _collect(receive, buffers, context.options.journal)
             if context.spool_is_full:
                 _drop(buffers, context.notices)
-            else:
-                await roll.append(buffers.take())
+            await roll.append(buffers.take())
     except trio.Cancelled:
         # No time for sealing and shipping; but what was received, and what the connections still receive while they take their
         # leave, must be on the disk before we go.

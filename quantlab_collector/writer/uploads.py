@@ -30,6 +30,7 @@ class Shipper:
 
     def __init__(self, context: WriterContext) -> None:
         self._objects = context.objects
+        self._spool = context.spool
         self._state = context.state
         self._threads = context.threads
         self._notices = context.notices
@@ -50,6 +51,7 @@ class Shipper:
         await self._put(encoded.manifest_key, lambda: encoded.manifest_bytes)
         self._commit(encoded, time.monotonic() - started)
         await self._threads.upload(forget, encoded)
+        self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
 
     async def _ship_parts(self, encoded: Encoded, parts: Iterator[tuple[int, Part]]) -> None:
         for number, part in parts:
