@@ -22,7 +22,7 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, W
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.binance_control import Subscriptions
 from quantlab_collector.simulators.binance_simulator import BinanceSimulator, ConnectionInfo
-from quantlab_collector.simulators.feed import Series
+from quantlab_collector.simulators.feed import Listener, Series
 from quantlab_collector.simulators.ledger import Entry
 
 MAX_MESSAGES_PER_SECOND: Final = 10
@@ -54,7 +54,6 @@ async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest)
         await request.reject(404)
         return
     route, subscriptions = address
-    websocket = await request.accept()
     info = ConnectionInfo(
         number=len(simulator.connections) + 1,
         path=request.path,
@@ -62,7 +61,13 @@ async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest)
         opened_ns=simulator.options.wall_clock(),
     )
     simulator.connections.append(info)
-    await Connection(simulator, websocket, info, route, subscriptions).serve()
+    try:
+        # The place comes before the handshake: a client that knows it is connected gets all that happens from then on.
+        with simulator.feed.listen() as place:
+            websocket = await request.accept()
+            await Connection(simulator, websocket, place, info, route, subscriptions).serve()
+    finally:
+        info.closed_ns = simulator.options.wall_clock()
 
 
 def parse_path(path: str) -> tuple[str, Subscriptions] | None:
@@ -93,6 +98,7 @@ class Connection:
         self,
         simulator: BinanceSimulator,
         websocket: WebSocketConnection,
+        place: Listener,
         info: ConnectionInfo,
         route: str,
         subscriptions: Subscriptions,
@@ -100,6 +106,7 @@ class Connection:
         self._simulator = simulator
         self._options = simulator.options
         self._websocket = websocket
+        self._place = place
         self._info = info
         self._streams = _ROUTES[route]
         self._subscriptions = subscriptions
@@ -119,10 +126,8 @@ class Connection:
                     if self._hanging_up is None:
                         nursery.cancel_scope.cancel("the peer has closed")
         finally:
-            reason = self._hanging_up or self._websocket.closed
-            self._info.closed_ns = self._options.wall_clock()
-            self._info.close_code = reason.code if reason else None
-            self._info.close_reason = (reason.reason if reason else None) or ""
+            if reason := self._hanging_up or self._websocket.closed:
+                self._info.close_code, self._info.close_reason = reason.code, reason.reason or ""
 
     async def _listen(self) -> None:
         recent: deque[float] = deque(maxlen=MAX_MESSAGES_PER_SECOND)
@@ -164,23 +169,22 @@ class Connection:
         simulator, info = self._simulator, self._info
         tell, record, clock = simulator.messages.text, simulator.ledger.record, self._options.wall_clock
         try:
-            with simulator.feed.listen() as place:
-                while True:
-                    for event in await place.receive():
-                        series, number = event.series, event.number
-                        for delivery in self._deliveries.get(series, ()):
-                            if number % delivery.every:
-                                continue
-                            text = event.text
-                            if text is None:
-                                text = event.text = tell(series.kind, series.symbol, number, event.exchange_ms)
-                            if self._subscriptions.combined:
-                                text = f"{delivery.head}{text}}}"
-                            await self._websocket.send_message(text)
-                            # No checkpoint between the kernel's yes and this line: what it took is always entered.
-                            record(Entry(info.number, series.kind, series.symbol, number, event.exchange_ms, clock()))
-                            info.sent += 1
-                    info.missed = place.missed
+            while True:
+                for event in await self._place.receive():
+                    series, number = event.series, event.number
+                    for delivery in self._deliveries.get(series, ()):
+                        if number % delivery.every:
+                            continue
+                        text = event.text
+                        if text is None:
+                            text = event.text = tell(series.kind, series.symbol, number, event.exchange_ms)
+                        if self._subscriptions.combined:
+                            text = f"{delivery.head}{text}}}"
+                        await self._websocket.send_message(text)
+                        # No checkpoint between the kernel's yes and this line: what it took is always entered.
+                        record(Entry(info.number, series.kind, series.symbol, number, event.exchange_ms, clock()))
+                        info.sent += 1
+                info.missed = self._place.missed
         except ConnectionClosed:
             return  # and not further: the reader may be in the middle of its close reply
 
