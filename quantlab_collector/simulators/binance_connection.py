@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -34,6 +35,7 @@ MAX_URL: Final = 8000
 _CLOSE_TIMEOUT: Final = 2.0
 
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Important-WebSocket-Change-Notice
+# A channel, the kind of its messages, and every which of them it delivers.
 _PUBLIC: Final = {"bookTicker": (StreamType.BBO, 1)}
 _MARKET: Final = {
     "aggTrade": (StreamType.TRADE, 1),
@@ -65,7 +67,10 @@ async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest)
         # The place comes before the handshake: a client that knows it is connected gets all that happens from then on.
         with simulator.feed.listen() as place:
             websocket = await request.accept()
-            await Connection(simulator, websocket, place, info, route, subscriptions).serve()
+            connection = Connection(
+                simulator, websocket, place=place, info=info, streams=_ROUTES[route], subscriptions=subscriptions
+            )
+            await connection.serve()
     finally:
         info.closed_ns = simulator.options.wall_clock()
 
@@ -98,9 +103,10 @@ class Connection:
         self,
         simulator: BinanceSimulator,
         websocket: WebSocketConnection,
+        *,
         place: Listener,
         info: ConnectionInfo,
-        route: str,
+        streams: Mapping[str, tuple[StreamType, int]],
         subscriptions: Subscriptions,
     ) -> None:
         self._simulator = simulator
@@ -108,7 +114,7 @@ class Connection:
         self._websocket = websocket
         self._place = place
         self._info = info
-        self._streams = _ROUTES[route]
+        self._streams = streams
         self._subscriptions = subscriptions
         self._deliveries = self._find_deliveries()
         self._tasks = trio.CancelScope()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import msgspec
 import pytest
@@ -50,6 +51,17 @@ async def test_the_pages_are_the_views(app: QuartTrio, snapshot: Snapshot, stand
         response = await get(app, path)
         assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
         assert msgspec.json.decode(await response.get_data()) == msgspec.to_builtins(shape)
+
+
+async def test_the_state_is_read_where_it_lives(snapshot: Snapshot, standing: Standing) -> None:
+    """Quart calls plain functions in threads, where they could see a state in the middle of a move."""
+    main = threading.current_thread()
+
+    def look() -> Snapshot:
+        assert threading.current_thread() is main
+        return snapshot
+
+    assert (await get(create_app(look, lambda: standing, StatusOptions()), "/metrics")).status_code == 200
 
 
 async def test_every_request_sees_the_present(standing: Standing, snapshot: Snapshot, empty: Snapshot) -> None:
@@ -135,6 +147,7 @@ async def test_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) 
         "/métrics",
         "/%ff%fe",
         "/collectors",
+        "/collectors//status",
         "/collectors/status/",
         "/collectors/status//",
         "/collectors/status/kraken",

@@ -72,15 +72,16 @@ async def read_all(stream: trio.SocketStream) -> bytes:
 
 async def read_answer(stream: trio.SocketStream) -> bytes:
     """One answer of a connection that stays open."""
-    answer = b""
+    answer, wanted = b"", 1
     with trio.fail_after(10):
-        while b"\r\n\r\n" not in answer:
-            answer += await stream.receive_some(65536)
-        head, _, body = answer.partition(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        while len(body) < length:
-            body += await stream.receive_some(65536)
-    return head + b"\r\n\r\n" + body
+        while len(answer) < wanted:
+            data = await stream.receive_some(65536)
+            assert data, "the connection was closed"
+            answer += data
+            head, end, _ = answer.partition(b"\r\n\r\n")
+            body = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]) if end else 1
+            wanted = len(head) + len(end) + body
+    return answer
 
 
 @asynccontextmanager
@@ -137,6 +138,11 @@ async def test_head_has_the_length_and_no_body(server: Server) -> None:
     length = len((await server.get("/metrics")).partition(b"\r\n\r\n")[2])
     assert answer.endswith(b"\r\n\r\n")
     assert f"content-length: {length}\r\n".encode() in answer.lower()
+
+
+async def test_a_connection_that_is_to_be_closed_is_closed(server: Server) -> None:
+    with trio.fail_after(2):
+        assert (await server.get("/health")).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_scraper_keeps_its_connection(server: Server) -> None:
@@ -233,9 +239,16 @@ async def test_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) 
 # ----------------------------------------------------------------------------------------------------------------- stop
 
 
-async def test_stop_with_idle_connections(server: Server) -> None:
-    """One that asked and waits, one that never asked, one in the middle of its question."""
-    async with await server.connect() as asked, await server.connect() as silent, await server.connect() as slow:
+async def test_stop_with_idle_connections(monkeypatch, app: QuartTrio) -> None:
+    """One that asked and waits, one that never asked, one in the middle of its question: no limit is waited for."""
+    monkeypatch.setattr(serve, "GRACE", 60)
+    monkeypatch.setattr(serve, "IDLE_LIMIT", 60)
+    async with (
+        serving(app) as server,
+        await server.connect() as asked,
+        await server.connect() as silent,
+        await server.connect() as slow,
+    ):
         await asked.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await read_answer(asked)
         await slow.send_all(b"GET /health HTTP/1.1\r\nHo")
@@ -303,11 +316,13 @@ async def test_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
 
 async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "SEATS", 2)
+    monkeypatch.setattr(serve, "IDLE_LIMIT", 60)
     async with serving(app) as server:
-        for _ in range(20):
+        for _ in range(5):
             async with await server.connect() as stream:
                 await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert (await read_answer(stream)).startswith(b"HTTP/1.1 200")
+                await trio.testing.wait_all_tasks_blocked(0.01)
             await trio.testing.wait_all_tasks_blocked(0.01)
 
 
