@@ -21,7 +21,7 @@ from quantlab_collector import __version__
 from quantlab_collector.config import Config, ConfigError, LogFormat, load, masked
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
 from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
-from quantlab_collector.runtime.logs import open_log
+from quantlab_collector.runtime.logs import open_log, take_over_logging
 from quantlab_collector.service import EXIT_PENDING, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, simulate
@@ -84,14 +84,13 @@ def _simulated(playing: Iterable[Playing]) -> dict[str, str]:
 
 
 def _record(config: Config) -> int:
-    for library in ("trio-websocket", "websockets", "hypercorn", "quart"):
-        logging.getLogger(library).setLevel(logging.ERROR)
     log = open_log(
         sys.stdout,
         console=config.log.format is LogFormat.CONSOLE or (config.log.format is LogFormat.AUTO and sys.stdout.isatty()),
         level=logging.getLevelNamesMapping()[config.log.level.value.upper()],
         redact=mask_addresses,
     )
+    take_over_logging(log)
     try:
         return trio.run(serve, config, log)
     except BaseExceptionGroup as group:

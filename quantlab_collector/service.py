@@ -36,9 +36,10 @@ from quantlab_collector.intake.transport import OpenWire, WireOptions
 from quantlab_collector.intake.wire import open_wire as open_fast_wire
 from quantlab_collector.intake.wire_trio_websocket import open_wire as open_trio_websocket_wire
 from quantlab_collector.runtime.health import Health
-from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, Stopping
+from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, StatusExposed, Stopping
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
+from quantlab_collector.status.hosts import is_loopback
 from quantlab_collector.status.serve import serve_status
 from quantlab_collector.status.watch import run_watch
 from quantlab_collector.storage.objects import open_objects
@@ -205,6 +206,8 @@ def _connecting(config: Config, exchange: Exchange, outlet: Outlet, notices: Not
 def _tell_start(config: Config, notices: Notices, url: str | None) -> None:
     topics = {name: sum(len(plan.topics) for plan in plans) for name, plans in plans_of(config).items()}
     notices.tell(CollectorStart(__version__, config.collector.instance_id, config.storage.url, topics, url))
+    if config.status.enabled and not is_loopback(config.status.host):
+        notices.tell(StatusExposed(config.status.host))
 
 
 def _tell_stop(notices: Notices, reason: str, exit_code: int) -> None:

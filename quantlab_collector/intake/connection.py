@@ -39,6 +39,8 @@ from quantlab_collector.runtime.notices import (
 )
 from quantlab_collector.runtime.state import ConnectionState
 
+MAX_REFUSED = 1_000
+"""The exchange chooses what it refuses; more than this is not kept for showing."""
 LEAVE_LIMIT = 1.0
 """Seconds for the exchange to answer our close frame."""
 
@@ -171,7 +173,8 @@ class Connection:
         tell, exchange, name = self._tools.notices.tell, self._plan.exchange, self._plan.name
         match outcome:
             case Refused(topic, code, text):
-                self._state.refused[topic or "a request"] = text
+                if len(self._state.refused) < MAX_REFUSED:
+                    self._state.refused[topic or "a request"] = text
                 tell(SubscribeRefused(exchange, name, topic, code, text))
             case Notice(kind, text, _):
                 tell(ExchangeNotice(exchange, name, kind, text))

@@ -5,6 +5,7 @@ A log that cannot be written must never stop the recording: a closed pipe or a f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
@@ -29,6 +30,23 @@ class _Unbreakable:
 
     def flush(self) -> None:
         """Every line is flushed as it is written."""
+
+
+class _Forward(logging.Handler):
+    """What libraries write to the standard library's logging becomes a line of ours."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line for one record; a traceback goes along."""
+        self._log.log(record.levelno, "library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
+
+
+def take_over_logging(log: structlog.typing.FilteringBoundLogger) -> None:
+    """Let no library write to our streams by itself."""
+    logging.basicConfig(handlers=[_Forward(log)], level=logging.WARNING, force=True)
 
 
 def open_log(stream: TextIO, *, console: bool, level: int, redact: Redact) -> structlog.typing.FilteringBoundLogger:

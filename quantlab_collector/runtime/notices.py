@@ -127,6 +127,16 @@ class CollectorStart(Notice):
 
 
 @attrs.frozen
+class StatusExposed(Notice):
+    """The HTTP interface is not bound to this machine alone."""
+
+    event: ClassVar[str] = "status_exposed"
+    level: ClassVar[int] = WARNING
+    host: str
+    text: str = "everyone who reaches this address can read the state; it is not protected by a password"
+
+
+@attrs.frozen
 class CollectorStop(Notice):
     """The process ends."""
 

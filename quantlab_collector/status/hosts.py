@@ -43,3 +43,9 @@ def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address 
         return ipaddress.ip_address(text or "")
     except ValueError:
         return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bound host can be reached from this machine alone."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
