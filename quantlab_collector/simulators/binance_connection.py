@@ -133,7 +133,7 @@ class Connection:
                         nursery.cancel_scope.cancel("the peer has closed")
         finally:
             if reason := self._hanging_up or self._websocket.closed:
-                self._info.close_code, self._info.close_reason = reason.code, reason.reason or ""
+                self._info.close_code, self._info.close_reason = int(reason.code), reason.reason or ""
 
     async def _listen(self) -> None:
         recent: deque[float] = deque(maxlen=MAX_MESSAGES_PER_SECOND)
@@ -192,6 +192,7 @@ class Connection:
                         info.sent += 1
                 info.missed = self._place.missed
         except ConnectionClosed:
+            simulator.feed.forget(self._place)
             return  # and not further: the reader may be in the middle of its close reply
 
     async def _ping(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,15 @@ DEFAULT_SYMBOLS: Final = (
 )
 
 
+def _as_listed(symbols: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(symbol.upper() for symbol in symbols))
+
+
 @attrs.frozen
 class BinanceOptions:
     """What to simulate, and how it behaves."""
 
-    symbols: tuple[str, ...] = DEFAULT_SYMBOLS
+    symbols: tuple[str, ...] = attrs.field(default=DEFAULT_SYMBOLS, converter=_as_listed)
     dead_symbols: tuple[str, ...] = ("MATICUSDT",)
     """Listed by REST as SETTLING, and silent."""
     rate: float = 200.0

@@ -158,7 +158,11 @@ class Feed:
         try:
             yield listener
         finally:
-            self._listeners.discard(listener)
+            self.forget(listener)
+
+    def forget(self, listener: Listener) -> None:
+        """Wait for this one no more."""
+        self._listeners.discard(listener)
 
     def between(self, start: int, end: int) -> list[MarketEvent]:
         """What the tape holds from one place to another."""

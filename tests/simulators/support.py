@@ -63,10 +63,26 @@ def unwrapped(messages: Iterable[str | bytes]) -> list[dict[str, Any]]:
     return [each.get("data", each) for each in decoded if "data" in each or "e" in each]
 
 
-def connect(simulator: BinanceSimulator, path: str, **options: Any):
+@asynccontextmanager
+async def connect(simulator: BinanceSimulator, path: str, **options: Any) -> AsyncIterator[WebSocketConnection]:
     tls = client_tls() if simulator.ws_url.startswith("wss:") else None
     defaults: dict[str, Any] = {"message_queue_size": 100_000, "receive_buffer_size": 65_536, "disconnect_timeout": 1}
-    return open_websocket_url(simulator.ws_url + path, tls, **defaults | options)
+    async with open_websocket_url(simulator.ws_url + path, tls, **defaults | options) as websocket:
+        try:
+            yield websocket
+        finally:
+            if websocket.closed:  # by the server: trio-websocket forgets to close its own end then
+                await trio.aclose_forcefully(websocket._stream)
+
+
+async def status_of(simulator: BinanceSimulator, path: str) -> int:
+    """The HTTP status that a handshake is answered with."""
+    uri = parse_uri(simulator.ws_url + path)
+    async with await trio.open_tcp_stream(uri.host, uri.port) as stream:
+        protocol = ClientProtocol(uri)
+        protocol.send_request(protocol.connect())
+        await stream.send_all(b"".join(protocol.data_to_send()))
+        return int((await stream.receive_some()).split()[1])
 
 
 async def ask(websocket: WebSocketConnection, method: str, params: list[Any] | None = None, identity: int = 1) -> dict[str, Any]:
@@ -93,6 +109,15 @@ async def heard(websocket: WebSocketConnection, seconds: float) -> list[dict[str
         while True:
             messages.append(await websocket.get_message())
     return unwrapped(messages)
+
+
+async def closed(simulator: BinanceSimulator, connection: int) -> tuple[int | None, str]:
+    """How a connection ended. The client knows a moment before the simulator has noted it."""
+    info = simulator.connections[connection - 1]
+    with trio.fail_after(3):
+        while info.closed_ns is None:
+            await trio.sleep(0.005)
+    return info.close_code, info.close_reason
 
 
 class FrameClient:

@@ -68,10 +68,10 @@ async def test_the_newest_state_is_what_was_sent_last(play, http):
         frame_client(simulator, "/market/ws/" + streams(simulator, "aggTrade", "markPrice@1s")) as market,
     ):
         simulator.resume()
-        await simulator.wait_quiet()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(public.read_until, simulator.connections[0].sent)
-            nursery.start_soon(market.read_until, simulator.connections[1].sent)
+            nursery.start_soon(public.read_until, 2100)
+            nursery.start_soon(market.read_until, 900)
+        await simulator.wait_quiet()
     last: dict[tuple[str, str], dict] = {}
     trades = []
     for message in public.messages + market.messages:

@@ -48,11 +48,11 @@ async def played(seconds: float, **options) -> list[MarketEvent]:
 
 
 async def test_it_keeps_the_rate(autojump_clock):
-    assert len(await played(60, rate=1000.0)) == pytest.approx(60_000, rel=0.001)
+    assert len(await played(20, rate=1000.0)) == pytest.approx(20_000, rel=0.002)
 
 
 async def test_it_keeps_a_very_low_rate(autojump_clock):
-    assert len(await played(100, rate=0.1)) == pytest.approx(10, abs=1)
+    assert len(await played(40, rate=0.25)) == pytest.approx(10, abs=1)
 
 
 async def test_each_series_is_numbered_from_zero_without_holes(autojump_clock):
@@ -164,8 +164,8 @@ async def test_who_does_not_read_misses_something_and_holds_up_nobody(autojump_c
         with feed.listen() as sleeper, feed.listen() as reader:
             nursery.start_soon(feed.run)
             nursery.start_soon(read, reader, events)
-            await trio.sleep(10)
-            assert len(events) > 90_000  # half a second of patience, no more
+            await trio.sleep(4)
+            assert len(events) > 30_000  # half a second of patience, no more
             assert reader.missed == 0
             late = await sleeper.receive()
             assert sleeper.missed == feed.happened - 16_384
