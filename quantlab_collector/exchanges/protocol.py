@@ -63,10 +63,12 @@ class Limits:
 
 @attrs.frozen
 class Heartbeat:
-    """What we send when ``interval`` seconds have passed; ``None`` for exchanges that ping us."""
+    """What we send every ``interval`` seconds; an exchange that pings us needs none."""
 
     interval: float
     message: bytes
+    when_quiet: bool = False
+    """Only when nothing at all has come for ``interval`` seconds."""
 
 
 # ------------------------------------------------------------------------------------------------------ what comes back
@@ -85,6 +87,7 @@ class Refused:
     """A request, or one topic of it, was refused."""
 
     topic: str | None
+    """``str(Topic)`` where it is known which."""
     code: int | str | None
     text: str
 
@@ -125,7 +128,7 @@ class Reject:
 class Harvest:
     """What one read from the socket yielded. Lists that are appended to, so that decoding costs no more than that."""
 
-    __slots__ = ("bbo", "funding", "mark_price", "open_interest", "outcomes", "rejects", "trade")
+    __slots__ = ("bbo", "funding", "mark_price", "open_interest", "outcomes", "rejects", "replies", "trade")
 
     def __init__(self) -> None:
         self.bbo: list[Event] = []
@@ -135,6 +138,8 @@ class Harvest:
         self.open_interest: list[Event] = []
         self.rejects: list[Reject] = []
         self.outcomes: list[Outcome] = []
+        self.replies: list[bytes] = []
+        """What the session wants to say now, such as the rest of a request that was refused for one topic of it."""
 
     def bursts(self, exchange: str) -> list[Burst]:
         """The events by stream, without the empty ones."""

@@ -7,6 +7,7 @@ recording until the exchange has answered it, so that everything the exchange ha
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 import attrs
@@ -16,6 +17,7 @@ from quantlab_collector.exchanges.protocol import (
     ConnectionPlan,
     Exchange,
     Harvest,
+    Heartbeat,
     Notice,
     Outcome,
     Pong,
@@ -66,7 +68,9 @@ class Connection:
         self._state = state
         self._tools = tools
         self._session: Session = tools.exchange.session(plan)
-        self._last_data = 0.0
+        self._to_say = deque(plan.requests)
+        self._something_to_say = trio.Event()
+        self._last_message = self._last_data = 0.0
         self.flowed_for = 0.0
         """Seconds from the first data to the last."""
         self._first_data: float | None = None
@@ -82,13 +86,14 @@ class Connection:
             state.connected_ns = now
             state.seen = self._session.seen
             tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, state.url, len(self._plan.topics)))
-            self._last_data = trio.current_time()
+            self._last_message = self._last_data = trio.current_time()
+            state.lifecycle.move(State.SUBSCRIBING, now)
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._subscribe, wire)
+                    nursery.start_soon(self._speak, wire)
                     nursery.start_soon(self._watch_idleness)
                     if tools.exchange.heartbeat is not None:
-                        nursery.start_soon(self._beat, wire, tools.exchange.heartbeat.interval, tools.exchange.heartbeat.message)
+                        nursery.start_soon(self._beat, wire, tools.exchange.heartbeat)
                     while True:
                         self._take(await wire.receive())
             except* trio.Cancelled:
@@ -97,17 +102,25 @@ class Connection:
 
     # ---------------------------------------------------------------------------------------------------------- tasks
 
-    async def _subscribe(self, wire: Wire) -> None:
-        self._state.lifecycle.move(State.SUBSCRIBING, self._tools.wall_ns())
-        for number, request in enumerate(self._plan.requests):
-            if number:
-                await trio.sleep(self._tools.exchange.limits.request_gap)
-            await wire.send(request)
-
-    async def _beat(self, wire: Wire, interval: float, message: bytes) -> None:
+    async def _speak(self, wire: Wire) -> None:
+        """Subscribe, then say what the session wants to say, never faster than the exchange allows."""
         while True:
-            await trio.sleep(interval)
-            await wire.send(message)
+            while self._to_say:
+                await wire.send(self._to_say.popleft())
+                await trio.sleep(self._tools.exchange.limits.request_gap)
+            self._something_to_say = trio.Event()
+            await self._something_to_say.wait()
+
+    async def _beat(self, wire: Wire, heartbeat: Heartbeat) -> None:
+        due = trio.current_time() + heartbeat.interval
+        while True:
+            await trio.sleep_until(due)
+            if heartbeat.when_quiet:
+                due = self._last_message + heartbeat.interval
+                if trio.current_time() < due:
+                    continue
+            await wire.send(heartbeat.message)
+            due = trio.current_time() + heartbeat.interval
 
     async def _watch_idleness(self) -> None:
         limit = self._tools.options.idle_timeout
@@ -133,6 +146,7 @@ class Connection:
         """What one read brought: to events, to the queue, to the log. No waiting here."""
         if not messages:
             return
+        self._last_message = trio.current_time()
         tools, state = self._tools, self._state
         ts_recv = tools.wall_ns()
         harvest = self._session.decode(messages, ts_recv)
@@ -140,9 +154,12 @@ class Connection:
         state.received_bytes += sum(map(len, messages))
         bursts = harvest.bursts(self._plan.exchange)
         if bursts:
-            self._last_data = trio.current_time()
+            self._last_data = self._last_message
             self._data_flows(ts_recv)
             tools.outlet.offer(bursts)
+        if harvest.replies:
+            self._to_say.extend(harvest.replies)
+            self._something_to_say.set()
         if harvest.rejects or harvest.outcomes:
             self._tell(harvest)
 
