@@ -6,9 +6,7 @@ recording until the exchange has answered it, so that everything the exchange ha
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable
 
 import attrs
 import trio
@@ -57,7 +55,10 @@ class Connecting:
     open_wire: OpenWire
     outlet: Outlet
     notices: Notices
-    wall_ns: Callable[[], int] = time.time_ns
+
+    def wall_ns(self) -> int:
+        """The time, on the clock of the wires."""
+        return self.wire_options.wall_ns()
 
 
 class Connection:
@@ -95,7 +96,7 @@ class Connection:
                     if tools.exchange.heartbeat is not None:
                         nursery.start_soon(self._beat, wire, tools.exchange.heartbeat)
                     while True:
-                        self._take(await wire.receive())
+                        self._take(await wire.receive(), wire.ts_recv)
             except* trio.Cancelled:
                 await self._leave(wire)
                 raise
@@ -136,19 +137,18 @@ class Connection:
             try:
                 await wire.start_close(1000, "")
                 while True:
-                    self._take(await wire.receive())
+                    self._take(await wire.receive(), wire.ts_recv)
             except TransportFault:
                 return
 
     # ---------------------------------------------------------------------------------------------------------- frames
 
-    def _take(self, messages: list[bytes]) -> None:
+    def _take(self, messages: list[bytes], ts_recv: int) -> None:
         """What one read brought: to events, to the queue, to the log. No waiting here."""
         if not messages:
             return
         self._last_message = trio.current_time()
         tools, state = self._tools, self._state
-        ts_recv = tools.wall_ns()
         harvest = self._session.decode(messages, ts_recv)
         state.frames += len(messages)
         state.received_bytes += sum(map(len, messages))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -109,10 +111,17 @@ class WireOptions:
     close_timeout: float = 1.0
     """How long to wait for the peer's part of the closing handshake."""
     max_message_bytes: int = 4 * 1024 * 1024
+    wall_ns: Callable[[], int] = time.time_ns
+    """The clock of ``Wire.ts_recv``."""
 
 
 class Wire(Protocol):
     """An open WebSocket."""
+
+    @property
+    def ts_recv(self) -> int:
+        """When the read returned that brought what ``receive`` gave last, ns: before it was decrypted, cut or answered."""
+        ...
 
     async def receive(self) -> list[bytes]:
         """Wait for the peer, then return what one read brought, oldest first; possibly nothing (control frames only).

@@ -86,6 +86,8 @@ class SocketWire:
         self._unheard: TransportFault | None = None
         """Why nothing more can be sent. What the peer said before it left is still to be read."""
         self._reading = trio.CancelScope()
+        self.ts_recv = 0
+        """See ``Wire``."""
         self._close_by = inf
 
     # ---------------------------------------------------------------------------------------------------------- connecting
@@ -164,6 +166,7 @@ class SocketWire:
         with trio.CancelScope(deadline=self._close_by) as self._reading:
             try:
                 data = await self._socket.recv(_READ_BYTES)
+                self.ts_recv = self._options.wall_ns()
             except (OSError, trio.ClosedResourceError) as error:  # a reset is an end like any other, after what came before it
                 data, how = b"", str(error)
             return self._understand(data, how)

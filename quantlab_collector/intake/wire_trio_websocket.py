@@ -133,11 +133,14 @@ class LibraryWire:
         self._options = options
         self._broken: TransportFault | None = None
         """What we did to the connection ourselves; the library knows the rest."""
+        self.ts_recv = 0
+        """See ``Wire``; here it is the time at which a message came out of the library's queue."""
 
     async def receive(self) -> list[bytes]:
         """See ``Wire``. One message at a time: the library has no other way."""
         try:
             message = await self._connection.get_message()
+            self.ts_recv = self._options.wall_ns()
         except ConnectionClosed:
             raise self._fault() from None
         return [message.encode() if isinstance(message, str) else BinaryMessage(message)]

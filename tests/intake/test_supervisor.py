@@ -39,6 +39,11 @@ class FakeWire:
         self.script = list(script)
         self.sent = []
         self.closing = False
+        self.options = WireOptions()
+
+    @property
+    def ts_recv(self):
+        return self.options.wall_ns()
 
     async def receive(self):
         await trio.lowlevel.checkpoint()
@@ -81,6 +86,7 @@ class Exchange:
         if isinstance(script, TransportFault):
             raise script
         wire = FakeWire(script)
+        wire.options = options
         self.wires.append(wire)
         yield wire
 
@@ -97,10 +103,8 @@ class Run:
     async def __call__(self, seconds):
         send, receive = open_queue()
         start = trio.current_time()
-        tools = Connecting(
-            BINANCE, IntakeOptions(), WireOptions(), self.exchange.open, Outlet(send, self.notices), self.notices,
-            wall_ns=lambda: int((trio.current_time() - start + 1) * 1e9),
-        )  # fmt: skip
+        clock = WireOptions(wall_ns=lambda: int((trio.current_time() - start + 1) * 1e9))
+        tools = Connecting(BINANCE, IntakeOptions(), clock, self.exchange.open, Outlet(send, self.notices), self.notices)
         with trio.move_on_after(seconds):
             await run_exchange(self.plans, tools, self.reconnect)
         receive.close()
