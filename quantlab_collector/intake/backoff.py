@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quantlab_collector.intake.options import ReconnectOptions
-from quantlab_collector.intake.transport import TransportFault
+from quantlab_collector.intake.transport import FaultKind, TransportFault
 
 BANNED_STATUS = 418
 BANNED_WAIT = 120.0
@@ -30,8 +30,10 @@ class Backoff:
         self.attempts = 0
 
     def failed(self, fault: TransportFault) -> float:
-        """Count a failure; the seconds to wait before the next attempt."""
+        """Count a failure; the seconds to wait before the next attempt. An end that was announced is no failure."""
         options = self._options
+        if fault.kind is FaultKind.ANNOUNCED:
+            return self._chance() * options.first
         self.attempts += 1
         longest = min(options.first * 2.0 ** min(self.attempts - 1, 32), options.cap)
         # Half of it is chance, so that connections which were cut together do not come back together.
@@ -56,18 +58,31 @@ def _at_least(fault: TransportFault) -> float:
 
 
 class ConnectBudget:
-    """At most so many attempts in so many seconds, all connections of an exchange together."""
+    """At most so many attempts in so many seconds, and none during a ban; all connections of an exchange together."""
 
     def __init__(self, limit: int, period: float) -> None:
         self._limit = limit
         self._period = period
         self._taken: deque[float] = deque()
+        self._banned_until = 0.0
+
+    def ban(self, until: float) -> None:
+        """The exchange has shut its door on us, not on one connection."""
+        self._banned_until = max(self._banned_until, until)
 
     def take(self, now: float) -> float:
-        """Book the next attempt; the seconds until it may be made."""
+        """Book an attempt now and give 0, or give the seconds after which to ask again."""
         taken = self._taken
-        while taken and taken[0] <= now - self._period:
+        # The same sum here and below: rounding must not let an attempt be over for one and not for the other.
+        while taken and taken[0] + self._period <= now:
             taken.popleft()
-        start = now if len(taken) < self._limit else taken[-self._limit] + self._period
-        taken.append(start)
-        return start - now
+        allowed = max(self._banned_until, taken[0] + self._period if len(taken) >= self._limit else 0.0)
+        if now < allowed:
+            return max(allowed - now, 0.001)  # so that rounding never makes the caller ask for ever
+        taken.append(now)
+        return 0.0
+
+
+def is_ban(fault: TransportFault) -> bool:
+    """Whether the exchange refuses our address, whatever the connection."""
+    return fault.status in (BANNED_STATUS, RATE_LIMITED_STATUS)

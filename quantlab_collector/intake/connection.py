@@ -61,6 +61,10 @@ class Connecting:
         return self.wire_options.wall_ns()
 
 
+class AnnouncedEnd(TransportFault):
+    """The exchange is about to close. We go first, politely, and come back at once: nobody's failure."""
+
+
 class Connection:
     """One socket's life."""
 
@@ -75,6 +79,7 @@ class Connection:
         self.flowed_for = 0.0
         """Seconds from the first data to the last."""
         self._first_data: float | None = None
+        self._leaving = False
 
     async def run(self) -> None:
         """Run until a ``TransportFault``."""
@@ -97,7 +102,7 @@ class Connection:
                         nursery.start_soon(self._beat, wire, tools.exchange.heartbeat)
                     while True:
                         self._take(await wire.receive(), wire.ts_recv)
-            except* trio.Cancelled:
+            except* (trio.Cancelled, AnnouncedEnd):
                 await self._leave(wire)
                 raise
 
@@ -133,6 +138,7 @@ class Connection:
 
     async def _leave(self, wire: Wire) -> None:
         """Say good-bye, and record what is still on its way to us."""
+        self._leaving = True
         with trio.move_on_after(LEAVE_LIMIT, shield=True):
             try:
                 await wire.start_close(1000, "")
@@ -193,8 +199,10 @@ class Connection:
                 if len(self._state.refused) < MAX_REFUSED:
                     self._state.refused[topic or "a request"] = text
                 tell(SubscribeRefused(exchange, name, topic, code, text))
-            case Notice(kind, text, _):
+            case Notice(kind, text, reconnect):
                 tell(ExchangeNotice(exchange, name, kind, text))
+                if reconnect and not self._leaving:
+                    raise AnnouncedEnd(FaultKind.ANNOUNCED, kind)
             case Unknown(kind):
                 tell(UnknownMessage(exchange, kind))
             case Subscribed() | Pong():

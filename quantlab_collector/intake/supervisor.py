@@ -14,7 +14,7 @@ import trio
 
 from quantlab_collector.contracts.masking import mask_text
 from quantlab_collector.exchanges.protocol import ConnectionPlan
-from quantlab_collector.intake.backoff import Backoff, ConnectBudget
+from quantlab_collector.intake.backoff import Backoff, ConnectBudget, is_ban
 from quantlab_collector.intake.connection import Connecting, Connection
 from quantlab_collector.intake.options import AfterMaxAttempts, ReconnectOptions
 from quantlab_collector.intake.transport import FaultKind, TransportFault
@@ -42,7 +42,8 @@ async def _keep(
     backoff = Backoff(reconnect, random.random)
     try:
         while True:
-            await trio.sleep(budget.take(trio.current_time()))
+            while wait := budget.take(trio.current_time()):  # noqa: ASYNC110 - time decides, and bans that come meanwhile
+                await trio.sleep(wait)
             connection = Connection(plan, state, tools)
             fault = TransportFault(FaultKind.CLOSED, "it ended by itself")
             try:
@@ -52,6 +53,8 @@ async def _keep(
             if connection.flowed_for >= reconnect.stable_after:
                 backoff.succeeded()
             wait = backoff.failed(fault)
+            if is_ban(fault):
+                budget.ban(trio.current_time() + wait)
             given_up = backoff.exhausted and reconnect.after_max_attempts is AfterMaxAttempts.STOP
             _note_loss(state, tools, fault, backoff, None if given_up else wait)
             await trio.sleep(math.inf if given_up else wait)

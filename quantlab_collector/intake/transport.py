@@ -43,6 +43,8 @@ class FaultKind(StrEnum):
     """The peer broke the WebSocket protocol; we closed with ``close_code``."""
     TOO_BIG = "too_big"
     """A message above the limit; we closed with 1009."""
+    ANNOUNCED = "announced"
+    """The exchange said that it is about to end the connection; told by the connection, not by a wire."""
     IDLE = "idle"
     """No data for too long; told by the connection, not by a wire."""
 

@@ -57,10 +57,10 @@ def test_the_budget_is_never_exceeded(limit, steps):
     budget, now, starts = ConnectBudget(limit, 10.0), 100.0, []
     for step in steps:
         now += step
-        wait = budget.take(now)
-        assert wait >= 0
-        starts.append(now + wait)
-    starts.sort()
+        while wait := budget.take(now):
+            assert 0 < wait <= 10.001
+            now += wait
+        starts.append(now)
     for first, later in zip(starts, starts[limit:], strict=False):
         assert later - first >= 10.0 - 1e-6
 
@@ -70,3 +70,11 @@ def test_within_the_budget_nobody_waits():
     assert [budget.take(0.0) for _ in range(3)] == [0, 0, 0]
     assert budget.take(1.0) == 9.0
     assert budget.take(10.5) == 0.0
+
+
+def test_a_ban_is_for_everyone():
+    budget = ConnectBudget(3, 10.0)
+    budget.ban(120.0)
+    budget.ban(60.0)
+    assert budget.take(100.0) == 20.0
+    assert budget.take(120.0) == 0.0
