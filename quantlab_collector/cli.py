@@ -32,7 +32,8 @@ from quantlab_collector.storage.spool import SpoolInUseError
 EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 2
 
-_OUT = Console(highlight=False)
+_OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+"""Into a file or a pipe a table gets the room it needs."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

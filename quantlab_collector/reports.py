@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.table import Table
 
 from quantlab_collector.contracts.manifest import Loss
@@ -17,7 +18,7 @@ from quantlab_collector.storage.recording import Summary
 
 def plan_tables(plans: Mapping[str, Iterable[ConnectionPlan]]) -> Iterator[Table]:
     """Connections and what is asked of each."""
-    table = Table("exchange", "connection", "address", "topics", "requests", title="plan")
+    table = _table("plan", "exchange", "connection", "address", "topics", "requests")
     for exchange, connections in plans.items():
         for plan in connections:
             table.add_row(exchange, plan.name, mask_text(plan.url), str(len(plan.topics)), str(len(plan.requests)))
@@ -26,7 +27,7 @@ def plan_tables(plans: Mapping[str, Iterable[ConnectionPlan]]) -> Iterator[Table
 
 def summary_tables(summary: Summary) -> Iterator[Table]:
     """What a recording holds, and what it lacks."""
-    holdings = Table("exchange", "stream", "symbol", "date", "rows", "parts", "bytes", "first", "last", title="recorded")
+    holdings = _table("recorded", "exchange", "stream", "symbol", "date", "rows", "parts", "bytes", "first", "last")
     for holding in summary.holdings:
         place = holding.partition
         holdings.add_row(
@@ -36,7 +37,7 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
     holdings.caption = f"{summary.rows:,} rows, {summary.bytes:,} bytes, {summary.manifests} manifests"
     yield holdings
     if summary.gaps:
-        gaps = Table("exchange", "connection", "from", "to", "reason", title="gaps")
+        gaps = _table("gaps", "exchange", "connection", "from", "to", "reason")
         for gap in summary.gaps:
             gaps.add_row(gap.exchange, gap.connection, _clock(gap.since), _clock(gap.to or gap.since), gap.reason)
         yield gaps
@@ -44,7 +45,7 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
         if losses:
             yield _losses(title, losses)
     if summary.incomplete:
-        incomplete = Table("segment", "what is missing", title="not sealed in peace")
+        incomplete = _table("not sealed in peace", "segment", "what is missing")
         for segment, holes in summary.incomplete:
             incomplete.add_row(segment, "; ".join(holes))
         yield incomplete
@@ -78,8 +79,15 @@ def summary_as_json(summary: Summary, problems: list[str], *, verified: bool) ->
     }
 
 
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 def _losses(title: str, losses: Iterable[Loss]) -> Table:
-    table = Table("exchange", "stream", "reason", "events", title=title)
+    table = _table(title, "exchange", "stream", "reason", "events")
     for loss in losses:
         table.add_row(loss.exchange, loss.stream or "?", loss.reason, f"{loss.count:,}")
     return table
