@@ -19,6 +19,7 @@ import signal
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Final
 
 import attrs
@@ -83,7 +84,7 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
         async with trio.open_nursery() as root:
             await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
             url = await root.start(_serve_status, config, state, health, window)
-            await root.start(_watch, config, notices, health)
+            await root.start(partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat))
             _tell_start(config, notices, url)
             send, receive = open_queue()
             async with trio.open_nursery() as sink:
@@ -163,12 +164,6 @@ async def _serve_status(
         await serve_status(app, config.status, window.close, task_status=task_status)
     finally:
         window.closed.set()
-
-
-async def _watch(
-    config: Config, notices: Notices, health: Health, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    await run_watch(notices.state, notices, health, pulse_every=config.collector.heartbeat, task_status=task_status)
 
 
 async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.MemoryReceiveChannel) -> None:  # type: ignore[type-arg]

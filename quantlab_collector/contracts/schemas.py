@@ -8,6 +8,7 @@ metadata) and keeps the symbol as a dictionary, so that a batch is cheap to writ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import pyarrow as pa
@@ -74,10 +75,7 @@ def journal_schema(exchange: str, stream: StreamType) -> pa.Schema:
 def journal_batch(schema: pa.Schema, events: Sequence[Event]) -> pa.RecordBatch:
     """Events of one exchange and one stream as columns."""
     return pa.RecordBatch.from_arrays(
-        [
-            pa.array([getattr(event, name) for event in events], type=kind)
-            for name, kind in zip(schema.names, schema.types, strict=True)
-        ],
+        [pa.array(list(map(attrgetter(name), events)), type=kind) for name, kind in zip(schema.names, schema.types, strict=True)],
         schema=schema,
     )
 

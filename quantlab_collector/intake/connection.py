@@ -7,6 +7,7 @@ recording until the exchange has answered it, so that everything the exchange ha
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import attrs
 import trio
@@ -103,7 +104,8 @@ class Connection:
                     while True:
                         self._take(await wire.receive(), wire.ts_recv)
             except* (trio.Cancelled, AnnouncedEnd):
-                await self._leave(wire)
+                with trio.move_on_after(LEAVE_LIMIT, shield=True):
+                    await self._leave(wire)
                 raise
 
     # ---------------------------------------------------------------------------------------------------------- tasks
@@ -136,16 +138,13 @@ class Connection:
                 raise TransportFault(FaultKind.IDLE, f"no data for {quiet:.0f} s")
             await trio.sleep(limit - quiet)
 
-    async def _leave(self, wire: Wire) -> None:
+    async def _leave(self, wire: Wire) -> None:  # noqa: ASYNC910 - start_close() or receive() is a checkpoint
         """Say good-bye, and record what is still on its way to us."""
         self._leaving = True
-        with trio.move_on_after(LEAVE_LIMIT, shield=True):
-            try:
-                await wire.start_close(1000, "")
-                while True:
-                    self._take(await wire.receive(), wire.ts_recv)
-            except TransportFault:
-                return
+        with suppress(TransportFault):
+            await wire.start_close(1000, "")
+            while True:
+                self._take(await wire.receive(), wire.ts_recv)
 
     # ---------------------------------------------------------------------------------------------------------- frames
 

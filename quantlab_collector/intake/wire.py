@@ -35,7 +35,9 @@ async def open_wire(url: str, options: WireOptions) -> AsyncIterator[Wire]:
     try:
         yield wire
     finally:
-        await wire.leave()
+        with trio.move_on_after(options.close_timeout, shield=True):
+            await wire.say_goodbye()
+        wire.hang_up()
 
 
 async def _connect(lane: Lane, options: WireOptions) -> SocketWire:
@@ -92,7 +94,7 @@ class SocketWire:
 
     # ---------------------------------------------------------------------------------------------------------- connecting
 
-    async def secure(self) -> None:
+    async def secure(self) -> None:  # noqa: ASYNC910 - a handshake has to receive something
         """Do the TLS handshake. There is no way round it: whatever goes wrong is a fault."""
         tls = Tls(self._options.tls or default_tls(), self._lane.host)
         data = b""
@@ -108,7 +110,7 @@ class SocketWire:
         self._outgoing += tls.data_to_send()
         self._tls = tls
 
-    async def upgrade(self) -> None:
+    async def upgrade(self) -> None:  # noqa: ASYNC910 - and so has this one
         """Do the WebSocket handshake."""
         self._queue()
         while not self._lane.accepted:
@@ -152,11 +154,13 @@ class SocketWire:
             self._close_by = self._reading.deadline = trio.current_time() + self._options.close_timeout
         await self._flush()
 
-    async def leave(self) -> None:
-        """Say goodbye if the peer still listens, but wait for no answer."""
+    async def say_goodbye(self) -> None:  # noqa: ASYNC910 - nothing to say, nothing to wait for
+        """Tell the peer if it still listens, but wait for no answer."""
         if self._fault is None:
-            with trio.move_on_after(self._options.close_timeout, shield=True):
-                await self.start_close()
+            await self.start_close()
+
+    def hang_up(self) -> None:
+        """Close the socket, as it is."""
         self._socket.close()
 
     # ----------------------------------------------------------------------------------------------------------- the socket
@@ -169,7 +173,7 @@ class SocketWire:
                 self.ts_recv = self._options.wall_ns()
             except (OSError, trio.ClosedResourceError) as error:  # a reset is an end like any other, after what came before it
                 data, how = b"", str(error)
-            return self._understand(data, how)
+            return self._understand(data, how)  # noqa: ASYNC910 - recv() is a checkpoint, also when it raises
         self._fault = TransportFault(FaultKind.TIMEOUT, "the peer did not answer our close frame")
         return []
 
@@ -198,7 +202,7 @@ class SocketWire:
             data = self._tls.data_to_send()
         self._outgoing += data
 
-    async def _flush(self) -> None:
+    async def _flush(self) -> None:  # noqa: ASYNC910 - what there is to send may be sent already
         try:
             with trio.fail_after(self._options.send_timeout):
                 async with self._sending:

@@ -47,7 +47,9 @@ async def open_wire(url: str, options: WireOptions) -> AsyncIterator[Wire]:
             try:
                 yield wire
             finally:
-                await wire.leave()
+                with trio.move_on_after(options.close_timeout, shield=True):
+                    await wire.say_goodbye()
+                wire.hang_up()
         except BaseException as error:  # noqa: BLE001 - raised again behind the nursery, which would make a group of it
             failure = error
         reader.scope.cancel()
@@ -71,7 +73,7 @@ class _Reader:
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(self._run, task)
 
-    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:  # noqa: ASYNC910 - the library's reader has them
         with self.scope:
             try:
                 await task()
@@ -168,14 +170,16 @@ class LibraryWire:
         if limit.cancelled_caught:
             self._broken = TransportFault(FaultKind.TIMEOUT, "the peer did not answer our close frame")
 
-    async def leave(self) -> None:
+    async def say_goodbye(self) -> None:  # noqa: ASYNC910 - nothing to say, nothing to wait for
         """Close, and give the peer a moment to answer."""
-        with trio.move_on_after(self._options.close_timeout, shield=True):
-            if self._broken is None:
-                await self._close(1000, None)
+        if self._broken is None:
+            await self._close(1000, None)
+
+    def hang_up(self) -> None:
+        """Close the socket, as it is."""
         self._tcp.socket.close()
 
-    async def _close(self, code: int, reason: str | None) -> None:
+    async def _close(self, code: int, reason: str | None) -> None:  # noqa: ASYNC910 - the library's aclose() is a checkpoint
         with suppress(LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
             await self._connection.aclose(code, reason or None)
 

@@ -1,7 +1,8 @@
 """The object store, through obstore's synchronous API.
 
 ``put`` of a key is idempotent: the same key always gets the same bytes (see ``contracts.layout``), so doing it again after any
-doubt is right. When ``put`` returns, the object is there for every reader; on a local path it is also on the disk.
+doubt is right. When ``put`` returns, the object is there for every reader. When ``settle`` returns, everything put before it also
+survives a power cut: on a local path the names of files have to be synced for that, and folders are shared by many of them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class LocalObjects:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self._store = LocalStore(root)
+        self._unsynced: set[Path] = set()
+        """Folders with names in them that may not be on the disk."""
 
     def __str__(self) -> str:
         return str(self.root)
@@ -36,8 +39,23 @@ class LocalObjects:
         """Store an object, whole or not at all, replacing what is there."""
         try:
             obstore.put(self._store, key, data, mode="overwrite", use_multipart=False)
-            self._sync(key)
+            path = self.root / key
+            files.sync_file(path)
+            self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         except (BaseError, OSError) as fault:
+            raise StoreFault(_words(fault)) from fault
+
+    def settle(self) -> None:
+        """Have everything that was put so far on the disk."""
+        try:
+            while self._unsynced:
+                folder = self._unsynced.pop()
+                try:
+                    files.sync_dir(folder)
+                except OSError:
+                    self._unsynced.add(folder)
+                    raise
+        except OSError as fault:
             raise StoreFault(_words(fault)) from fault
 
     def get(self, key: str) -> bytes:
@@ -63,15 +81,6 @@ class LocalObjects:
             obstore.delete(self._store, key)
         except (BaseError, OSError) as fault:
             raise StoreFault(_words(fault)) from fault
-
-    def _sync(self, key: str) -> None:
-        """Have the file, and every name on the way to it, on the disk: the store's own rename does not wait for that."""
-        path = self.root / key
-        files.sync_file(path)
-        for folder in path.parents:
-            files.sync_dir(folder)
-            if folder == self.root:
-                return
 
 
 def open_objects(url: str) -> LocalObjects:

@@ -17,6 +17,8 @@ from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.options import JournalOptions
 from quantlab_collector.writer.segments import SegmentRoll
 
+CATCH_UP = 4
+"""At most so many times ``batch_rows`` become columns at once: about 20 ms of the loop's time."""
 HARD_STOP_LIMIT = 1.2
 """Seconds to wait for the last connection, when we are told to be gone; a little more than one takes to leave."""
 
@@ -95,7 +97,9 @@ async def _collect(receive: trio.MemoryReceiveChannel[Burst], buffers: Buffers, 
                 buffers.add(await receive.receive())
             except trio.EndOfChannel:
                 return False
-            _drain(receive, buffers, options.batch_rows)
+            # Under load the queue holds more than one round's worth. A round has a fixed cost, two ways through threads; taking
+            # several rounds' worth at once is what lets the writer catch up.
+            _drain(receive, buffers, CATCH_UP * options.batch_rows)
     return True
 
 

@@ -48,7 +48,10 @@ class Shipper:
         async with trio.open_nursery() as nursery:
             for _ in range(min(MAX_IN_FLIGHT, len(encoded.manifest.parts))):
                 nursery.start_soon(self._ship_parts, encoded, parts, name=f"upload {encoded.segment}")
+        # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
+        await self._until_done("parts", self._objects.settle)
         await self._put(encoded.manifest_key, lambda: encoded.manifest_bytes)
+        await self._until_done("manifest", self._objects.settle)
         self._commit(encoded, time.monotonic() - started)
         await self._threads.upload(forget, encoded)
         self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
@@ -65,15 +68,18 @@ class Shipper:
             await self._put(part.key, load)
 
     async def _put(self, key: str, load: Callable[[], bytes]) -> None:
-        """Put until it is there."""
+        await self._until_done(key, lambda: self._objects.put(key, load()))
+
+    async def _until_done(self, what: str, work: Callable[[], None]) -> None:
+        """Do it until the store has done it."""
         delay: float = self._options.retry_first
         while True:
             self._state.writer.in_flight_uploads += 1
             try:
-                await self._threads.upload(lambda: self._objects.put(key, load()))
+                await self._threads.upload(work)
                 return
             except StoreFault as fault:
-                self._notices.tell(UploadFailed(key, str(fault), delay))
+                self._notices.tell(UploadFailed(what, str(fault), delay))
             finally:
                 self._state.writer.in_flight_uploads -= 1
             await trio.sleep(delay)

@@ -212,11 +212,11 @@ async def opening_fault(open_wire: OpenWire, url: str, options: WireOptions) -> 
 async def drain(wire: Wire) -> tuple[list[bytes], TransportFault]:
     """All there is, and why there is no more."""
     messages: list[bytes] = []
-    while True:
-        try:
+    try:
+        while True:
             messages += await wire.receive()
-        except TransportFault as fault:
-            return messages, fault
+    except TransportFault as fault:
+        return messages, fault
 
 
 async def take(wire: Wire, count: int) -> list[bytes]:
