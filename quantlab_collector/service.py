@@ -29,9 +29,11 @@ from quantlab_collector import __version__
 from quantlab_collector.config import Config, wanted
 from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange
 from quantlab_collector.exchanges.registry import EXCHANGES
+from quantlab_collector.intake.alignment import Alignment
 from quantlab_collector.intake.connection import Connecting
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
+from quantlab_collector.intake.rest import RestClient
 from quantlab_collector.intake.supervisor import run_exchange
 from quantlab_collector.intake.transport import OpenWire, WireOptions
 from quantlab_collector.intake.wire import open_wire as open_fast_wire
@@ -91,9 +93,10 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
                 sink.start_soon(_write, config, notices, spool, receive, name="writer")
                 with intake, Outlet(send, notices) as outlet:
                     async with trio.open_nursery() as exchanges:
-                        for name, plans in plans_of(config).items():
-                            tools = _connecting(config, EXCHANGES[name], outlet.clone(), notices)
-                            exchanges.start_soon(run_exchange, plans, tools, config.reconnect, name=f"exchange {name}")
+                        for name in config.enabled_exchanges:
+                            exchanges.start_soon(
+                                _take_in, config, EXCHANGES[name], outlet.clone(), notices, name=f"exchange {name}"
+                            )
                         task_status.started(url)
             drained = True
             window.close.set()
@@ -179,20 +182,28 @@ async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.M
     )
 
 
-def _connecting(config: Config, exchange: Exchange, outlet: Outlet, notices: Notices) -> Connecting:
-    ca_file = config.exchanges[exchange.name].ca_file
-    return Connecting(
+async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, notices: Notices) -> None:
+    """One exchange: its connections, and one client for what little is asked over REST."""
+    options = config.exchanges[exchange.name]
+    tls = ssl.create_default_context(cafile=options.ca_file or None)
+    tools = Connecting(
         exchange=exchange,
         options=config.intake,
         wire_options=WireOptions(
-            tls=ssl.create_default_context(cafile=ca_file or None),
-            connect_timeout=config.intake.connect_timeout,
-            max_message_bytes=exchange.limits.max_message_bytes,
+            tls=tls, connect_timeout=config.intake.connect_timeout, max_message_bytes=exchange.limits.max_message_bytes
         ),
         open_wire=_WIRES[config.intake.wire],
         outlet=outlet,
         notices=notices,
     )
+    with outlet:
+        plans = exchange.plan(wanted(config, exchange))
+        if exchange.rest is None:
+            await run_exchange(plans, tools, config.reconnect)
+            return
+        async with RestClient(options.rest_url, exchange.rest.limits, tls) as client:
+            alignment = Alignment(exchange.rest, client, notices)
+            await run_exchange(plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
 
 
 # ----------------------------------------------------------------------------------------------------------- telling

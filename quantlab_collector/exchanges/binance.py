@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypeVar, final
+from typing import Any, Final, final
 
 import msgspec
 
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Funding, MarkPrice, StreamType, Trade
 from quantlab_collector.contracts.topics import Topic
+from quantlab_collector.exchanges.binance_rest import BinanceUsdmRest
 from quantlab_collector.exchanges.protocol import (
     ConnectionPlan,
     Endpoints,
+    ExchangeRest,
     Harvest,
     Heartbeat,
     Limits,
@@ -33,6 +35,7 @@ from quantlab_collector.exchanges.protocol import (
     Unknown,
     Wanted,
 )
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Millis, Unreadable, chunks, convert, finite, parse, without_empty
 
 NAME: Final = "binance"
 
@@ -60,6 +63,7 @@ class BinanceUsdm:
     limits: Limits = Limits(connects=300, connects_period=300.0, request_gap=0.5)
     # The exchange pings every three minutes; a pong that copies the payload is all it wants, and the wire gives it.
     heartbeat: Heartbeat | None = None
+    rest: ExchangeRest | None = BinanceUsdmRest()
     units: Mapping[StreamType, str] = MappingProxyType({StreamType.BBO: "base coin", StreamType.TRADE: "base coin"})
 
     def plan(self, wanted: Wanted) -> tuple[ConnectionPlan, ...]:
@@ -72,8 +76,8 @@ class BinanceUsdm:
                 for kind, can_give in kinds
                 if (gives := [stream for stream in can_give if stream in wanted.streams])
             ]
-            for number, share in enumerate(_chunks(asked, STREAMS_PER_CONNECTION)):
-                requests = _chunks([name for name, _ in share], STREAMS_PER_REQUEST)
+            for number, share in enumerate(chunks(asked, STREAMS_PER_CONNECTION)):
+                requests = chunks([name for name, _ in share], STREAMS_PER_REQUEST)
                 plans.append(
                     ConnectionPlan(
                         exchange=NAME,
@@ -94,20 +98,7 @@ class BinanceUsdm:
         return BinanceSession(plan)
 
 
-_T = TypeVar("_T")
-
-
-def _chunks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
 # ------------------------------------------------------------------------------------------------------- what it sends
-
-_MS: Final = 1_000_000
-"""Nanoseconds in a millisecond: the exchange's times are in ms, ours in ns."""
-_MAX_MS: Final = (2**63 - 1) // _MS
-Millis = Annotated[int, msgspec.Meta(ge=-_MAX_MS, le=_MAX_MS)]
-"""A time that fits into RAW; nothing more is asked of it: a wrong time is recorded as sent."""
 
 
 @final
@@ -167,7 +158,6 @@ class _UnfundedMarkPrice(msgspec.Struct, tag_field="e", tag="markPriceUpdate"):
 
 
 _decode = msgspec.json.Decoder(_Envelope, strict=False).decode
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _CAREFUL: Final[dict[str, tuple[Any, StreamType]]] = {
     "bookTicker": (_OneSidedBookTicker, StreamType.BBO),
     "aggTrade": (_AggTrade, StreamType.TRADE),
@@ -198,7 +188,7 @@ class BinanceSession:
         for frame in frames:
             try:
                 data = _decode(frame).data
-            except _UNREADABLE:
+            except UNREADABLE:
                 self._read_carefully(frame, ts_recv, harvest)
                 continue
             if type(frame) is not bytes:
@@ -208,7 +198,7 @@ class BinanceSession:
                 bid, bid_qty, ask, ask_qty = data.b, data.B, data.a, data.A
                 symbol = bbo_symbols.get(data.s)
                 if symbol is not None and (bid + bid_qty + ask + ask_qty) * 0.0 == 0.0:
-                    append_bbo(Bbo(data.T * _MS, ts_recv, NAME, symbol, bid, bid_qty, ask, ask_qty))
+                    append_bbo(Bbo(data.T * MS, ts_recv, NAME, symbol, bid, bid_qty, ask, ask_qty))
                     bbo_seen[symbol] = ts_recv
                 else:
                     self._read_carefully(frame, ts_recv, harvest)
@@ -217,7 +207,7 @@ class BinanceSession:
                 symbol = trade_symbols.get(data.s)
                 if symbol is not None and (price + qty) * 0.0 == 0.0:
                     side = SELL if data.m else BUY
-                    append_trade(Trade(data.T * _MS, ts_recv, NAME, symbol, price, qty, side, str(data.a)))
+                    append_trade(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(data.a)))
                     trade_seen[symbol] = ts_recv
                 else:
                     self._read_carefully(frame, ts_recv, harvest)
@@ -230,13 +220,10 @@ class BinanceSession:
     # ---------------------------------------------------------------------------------------------------- the slow way
 
     def _read_carefully(self, frame: bytes, ts_recv: int, harvest: Harvest) -> None:
-        if type(frame) is not bytes:
-            harvest.rejects.append(Reject("binary_frame", None, frame))
-            return
         try:
-            message = msgspec.json.decode(frame)
-        except _UNREADABLE:
-            harvest.rejects.append(Reject("not_json", None, frame))
+            message = parse(frame)
+        except Unreadable as fault:
+            harvest.rejects.append(Reject(fault.reason, None, frame))
             return
         payload = message.get("data") if isinstance(message, dict) and "stream" in message else message
         # Streams of all markets come as arrays; nobody asks for them, but one that comes is readable.
@@ -261,11 +248,10 @@ class BinanceSession:
             harvest.outcomes.append(Unknown(kind))
             return
         shape, stream = _CAREFUL[kind]
-        given = {key: None if value == "" else value for key, value in payload.items()}
         try:
-            data = msgspec.convert(given, shape, strict=False)
-        except _UNREADABLE as fault:
-            harvest.rejects.append(Reject(_reason(fault), stream, frame))
+            data = convert(without_empty(payload), shape)
+        except Unreadable as fault:
+            harvest.rejects.append(Reject(fault.reason, stream, frame))
             return
         reason = self._record(data, ts_recv, harvest)
         if reason is not None:
@@ -275,23 +261,23 @@ class BinanceSession:
         """Put what was read carefully into the harvest, or say why not."""
         match data:
             case _OneSidedBookTicker():
-                if not _finite(data.b, data.B, data.a, data.A):
+                if not finite(data.b, data.B, data.a, data.A):
                     return "not_finite"
                 symbol = self._symbols[StreamType.BBO].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
                 bid = (data.b, data.B) if data.b is not None and data.B is not None else (None, None)
                 ask = (data.a, data.A) if data.a is not None and data.A is not None else (None, None)
-                harvest.bbo.append(Bbo(data.T * _MS, ts_recv, NAME, symbol, *bid, *ask))
+                harvest.bbo.append(Bbo(data.T * MS, ts_recv, NAME, symbol, *bid, *ask))
                 self.seen[StreamType.BBO][symbol] = ts_recv
             case _AggTrade():
-                if not _finite(data.p, data.q):
+                if not finite(data.p, data.q):
                     return "not_finite"
                 symbol = self._symbols[StreamType.TRADE].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
                 side = SELL if data.m else BUY
-                harvest.trade.append(Trade(data.T * _MS, ts_recv, NAME, symbol, data.p, data.q, side, str(data.a)))
+                harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, data.p, data.q, side, str(data.a)))
                 self.seen[StreamType.TRADE][symbol] = ts_recv
             case _:
                 return self._record_mark_price(data, ts_recv, harvest)
@@ -299,17 +285,17 @@ class BinanceSession:
 
     def _record_mark_price(self, data: _MarkPrice | _UnfundedMarkPrice, ts_recv: int, harvest: Harvest) -> str | None:
         """One message, two streams; a delivery contract has no funding, and that is no fault."""
-        if not _finite(data.p, data.i, data.r):
+        if not finite(data.p, data.i, data.r):
             return "not_finite"
         mark_symbol = self._symbols[StreamType.MARK_PRICE].get(data.s)
         funding_symbol = self._symbols[StreamType.FUNDING].get(data.s)
         if mark_symbol is None and funding_symbol is None:
             return "not_subscribed"
         if mark_symbol is not None:
-            harvest.mark_price.append(MarkPrice(data.E * _MS, ts_recv, NAME, mark_symbol, data.p, data.i))
+            harvest.mark_price.append(MarkPrice(data.E * MS, ts_recv, NAME, mark_symbol, data.p, data.i))
             self.seen[StreamType.MARK_PRICE][mark_symbol] = ts_recv
         if funding_symbol is not None and data.r is not None:
-            harvest.funding.append(Funding(data.E * _MS, ts_recv, NAME, funding_symbol, data.r, data.T * _MS))
+            harvest.funding.append(Funding(data.E * MS, ts_recv, NAME, funding_symbol, data.r, data.T * MS))
             self.seen[StreamType.FUNDING][funding_symbol] = ts_recv
         return None
 
@@ -323,17 +309,3 @@ def _outcome(message: dict[str, Any]) -> Outcome | None:
     if "result" in message and "id" in message:
         return Subscribed(str(message["id"]))
     return None
-
-
-def _finite(*values: float | None) -> bool:
-    return all(value is None or value * 0.0 == 0.0 for value in values)
-
-
-def _reason(fault: Exception) -> str:
-    """The library's words as one of a few reasons that can be counted."""
-    text = str(fault)
-    if "missing required field" in text:
-        return "missing_field"
-    return (
-        "out_of_range" if "Expected `int` >=" in text or "Expected `int` <=" in text or "out of range" in text else "wrong_type"
-    )

@@ -7,8 +7,8 @@ so it never carries state across an outage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -167,6 +167,63 @@ class BinaryMessage(bytes):
     __slots__ = ()
 
 
+# ------------------------------------------------------------------------------------------------------- over REST
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+@attrs.frozen
+class RestRequest(Generic[_T_co]):
+    """A GET, and how its answer is read. ``read`` raises ``ValueError`` when the answer is not what it should be."""
+
+    path: str
+    weight: int
+    read: Callable[[bytes], _T_co]
+
+
+@attrs.frozen
+class Newest:
+    """The newest exchange time of a topic, ns, as REST tells it. It is compared with, and never recorded."""
+
+    topic: Topic
+    ts_event: int
+
+
+@attrs.frozen
+class Instruments:
+    """What trades now, by the exchange's own names, as far as one answer tells."""
+
+    names: frozenset[str]
+    cursor: str | None = None
+    """Where the next answer goes on."""
+
+
+@attrs.frozen
+class RestLimits:
+    """What an exchange allows, all requests of one address together."""
+
+    weight: int
+    period: float
+
+
+class ExchangeRest(Protocol):
+    """What is asked over REST: the instruments for ``check``, and the newest times after a reconnect."""
+
+    limits: RestLimits
+
+    def native(self, symbol: str, symbol_map: Mapping[str, str]) -> str:
+        """The exchange's own name of a symbol."""
+        ...
+
+    def instruments(self, cursor: str | None = None) -> RestRequest[Instruments]:
+        """What trades now."""
+        ...
+
+    def newest(self, topics: Sequence[Topic], symbol_map: Mapping[str, str]) -> list[RestRequest[list[Newest]]]:
+        """The newest times of these topics, in as few requests as possible."""
+        ...
+
+
 class Session(Protocol):
     """The conversation on one connection."""
 
@@ -189,6 +246,8 @@ class Exchange(Protocol):
     endpoints: Endpoints
     limits: Limits
     heartbeat: Heartbeat | None
+    rest: ExchangeRest | None
+    """What is asked over REST; an exchange without it is recorded all the same."""
     units: Mapping[StreamType, str]
     """The unit of quantities, by stream, as it stands in the metadata of each part."""
 

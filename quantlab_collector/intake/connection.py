@@ -7,11 +7,13 @@ recording until the exchange has answered it, so that everything the exchange ha
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 
 import attrs
 import trio
 
+from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.protocol import (
     ConnectionPlan,
     Exchange,
@@ -25,6 +27,7 @@ from quantlab_collector.exchanges.protocol import (
     Subscribed,
     Unknown,
 )
+from quantlab_collector.intake.alignment import Alignment
 from quantlab_collector.intake.options import IntakeOptions
 from quantlab_collector.intake.outlet import Outlet
 from quantlab_collector.intake.transport import FaultKind, OpenWire, TransportFault, Wire, WireOptions
@@ -38,7 +41,7 @@ from quantlab_collector.runtime.notices import (
     UnknownMessage,
     WsConnect,
 )
-from quantlab_collector.runtime.state import ConnectionState
+from quantlab_collector.runtime.state import ConnectionState, last_seen
 
 MAX_REFUSED = 1_000
 """The exchange chooses what it refuses; more than this is not kept for showing."""
@@ -56,6 +59,7 @@ class Connecting:
     open_wire: OpenWire
     outlet: Outlet
     notices: Notices
+    alignment: Alignment | None = None
 
     def wall_ns(self) -> int:
         """The time, on the clock of the wires."""
@@ -81,6 +85,8 @@ class Connection:
         """Seconds from the first data to the last."""
         self._first_data: float | None = None
         self._leaving = False
+        self._seen_before: Mapping[Topic, int] = {}
+        """What the connection before this one had last received, by topic."""
 
     async def run(self) -> None:
         """Run until a ``TransportFault``."""
@@ -91,6 +97,7 @@ class Connection:
             state.lifecycle.move(State.CONNECTED, now)
             state.connects += 1
             state.connected_ns = now
+            self._seen_before = last_seen(state)
             state.seen = self._session.seen
             tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, state.url, len(self._plan.topics)))
             self._last_message = self._last_data = trio.current_time()
@@ -176,6 +183,8 @@ class Connection:
             self._first_data = self._last_data
             if state.lost_ns is not None:
                 lost, state.lost_ns = state.lost_ns, None
+                if self._tools.alignment is not None:
+                    self._tools.alignment.ask(self._plan, self._seen_before)
                 self._tools.notices.tell(
                     GapDetected(
                         self._plan.exchange, self._plan.name, lost, ts_recv, round((ts_recv - lost) / 1e9, 3), state.lost_reason

@@ -29,6 +29,8 @@ async def run_exchange(plans: tuple[ConnectionPlan, ...], tools: Connecting, rec
     budget = ConnectBudget(limits.connects, limits.connects_period)
     with tools.outlet:
         async with trio.open_nursery() as nursery:
+            if tools.alignment is not None:
+                nursery.start_soon(tools.alignment.run, name=f"{tools.exchange.name}/alignment")
             for plan in plans:
                 state = ConnectionState(plan.exchange, plan.name, mask_text(plan.url), plan.topics)
                 tools.notices.state.connections.append(state)

@@ -275,6 +275,22 @@ class ConnectionEnded(Notice):
 
 
 @attrs.frozen
+class AlignmentFailed(Notice):
+    """REST could not be asked for the newest times. The recording does not depend on it."""
+
+    event: ClassVar[str] = "alignment_failed"
+    level: ClassVar[int] = WARNING
+    flood: ClassVar[bool] = True
+    exchange: str
+    connection: str
+    fault: str
+
+    def subject(self) -> object:
+        """Each exchange is told."""
+        return self.exchange
+
+
+@attrs.frozen
 class SubscribeRefused(Notice):
     """The exchange would not subscribe something."""
 

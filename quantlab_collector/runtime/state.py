@@ -51,6 +51,18 @@ class ConnectionState:
 
 
 @attrs.define(eq=False)
+class AlignmentState:
+    """What REST told after reconnects. In RAM only."""
+
+    fetches: int = 0
+    events_seen: int = 0
+    corrections: int = 0
+    """Topics for which REST knew something newer than the socket had brought: something was missed."""
+    baselines: dict[Topic, int] = attrs.field(factory=dict)
+    """The newest exchange time of a topic, ns."""
+
+
+@attrs.define(eq=False)
 class WriterState:
     """What is on its way to the store."""
 
@@ -115,6 +127,9 @@ class Snapshot:
     reconnects_15m: int
     rejects_15m: int
     recovered_rows: int
+    alignment_fetches: int
+    alignment_events_seen: int
+    alignment_corrections: int
     unknown: Mapping[tuple[str, str], int]
     """Messages of kinds that nobody asked for, by exchange and kind."""
     last_event_ns: int | None
@@ -136,6 +151,7 @@ class ServiceState:
     books: Books = attrs.field(factory=Books)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
+    alignment: AlignmentState = attrs.field(factory=AlignmentState)
     unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     gaps: list[Gap] = attrs.field(factory=list)
     """Gaps that ended since the last sealed segment."""
@@ -196,6 +212,9 @@ class ServiceState:
             reconnects_15m=self._reconnects.change(),
             rejects_15m=self._rejects.change(),
             recovered_rows=self.books.recovered,
+            alignment_fetches=self.alignment.fetches,
+            alignment_events_seen=self.alignment.events_seen,
+            alignment_corrections=self.alignment.corrections,
             unknown=dict(self.unknown),
             last_event_ns=self.last_event_ns,
             rss_bytes=self.rss_bytes,
@@ -204,13 +223,17 @@ class ServiceState:
         )
 
 
-def _view(connection: ConnectionState) -> ConnectionView:
+def last_seen(connection: ConnectionState) -> dict[Topic, int]:
+    """When each topic was last received on the present connection, ns."""
     seen = connection.seen
-    last_seen = {
+    return {
         topic: seen[topic.stream][topic.symbol]
         for topic in connection.topics
         if topic.stream in seen and topic.symbol in seen[topic.stream]
     }
+
+
+def _view(connection: ConnectionState) -> ConnectionView:
     return ConnectionView(
         exchange=connection.exchange,
         name=connection.name,
@@ -225,7 +248,7 @@ def _view(connection: ConnectionState) -> ConnectionView:
         frames=connection.frames,
         received_bytes=connection.received_bytes,
         last_frame_ns=connection.last_frame_ns,
-        last_seen=last_seen,
+        last_seen=last_seen(connection),
         refused=dict(connection.refused),
     )
 
