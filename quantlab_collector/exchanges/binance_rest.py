@@ -1,6 +1,7 @@
-"""What is asked of Binance USD-M over REST.
+"""What is asked of Binance over REST.
 
-https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data
+https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data and
+https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ class _LastTrade(msgspec.Struct):
     T: _Millis
 
 
+class _SpotInstrument(msgspec.Struct):
+    symbol: str
+    status: str
+
+
+class _SpotInfo(msgspec.Struct):
+    symbols: list[_SpotInstrument]
+
+
+class _SpotTrade(msgspec.Struct):
+    time: _Millis
+
+
 class BinanceUsdmRest:
     """The requests and how they are read."""
 
@@ -57,9 +71,9 @@ class BinanceUsdmRest:
 
     def newest(self, topics: Sequence[Topic], symbol_map: Mapping[str, str]) -> list[RestRequest[list[Newest]]]:
         """One request for all quotes, one for all marks; only trades are asked symbol by symbol."""
-        of_quotes = self._by_name(topics, symbol_map, StreamType.BBO)
-        of_marks = self._by_name(topics, symbol_map, StreamType.MARK_PRICE, StreamType.FUNDING)
-        of_trades = self._by_name(topics, symbol_map, StreamType.TRADE)
+        of_quotes = _by_name(topics, symbol_map, StreamType.BBO)
+        of_marks = _by_name(topics, symbol_map, StreamType.MARK_PRICE, StreamType.FUNDING)
+        of_trades = _by_name(topics, symbol_map, StreamType.TRADE)
         requests: list[RestRequest[list[Newest]]] = []
         if of_quotes:
             requests.append(RestRequest("/fapi/v1/ticker/bookTicker", 5, partial(_read_times, of_quotes)))
@@ -71,12 +85,42 @@ class BinanceUsdmRest:
         ]
         return requests
 
-    def _by_name(self, topics: Iterable[Topic], symbol_map: Mapping[str, str], *streams: StreamType) -> dict[str, list[Topic]]:
-        found: dict[str, list[Topic]] = {}
-        for topic in topics:
-            if topic.stream in streams:
-                found.setdefault(self.native(topic.symbol, symbol_map), []).append(topic)
-        return found
+
+class BinanceSpotRest:
+    """The same for spot, whose quotes have no time over REST either."""
+
+    limits: RestLimits = RestLimits(weight=2_000, period=60.0)  # of 6,000
+
+    def native(self, symbol: str, symbol_map: Mapping[str, str]) -> str:
+        """The exchange's own name of a symbol."""
+        return symbol_map.get(symbol, symbol)
+
+    def instruments(self, cursor: str | None = None) -> RestRequest[Instruments]:  # noqa: ARG002 - one answer tells it all
+        """What trades now."""
+        return RestRequest("/api/v3/exchangeInfo?permissions=SPOT", 20, _read_spot_instruments)
+
+    def newest(self, topics: Sequence[Topic], symbol_map: Mapping[str, str]) -> list[RestRequest[list[Newest]]]:
+        """Trades, symbol by symbol."""
+        return [
+            RestRequest(f"/api/v3/trades?symbol={name}&limit=1", 25, partial(_read_last_spot_trade, asked))
+            for name, asked in _by_name(topics, symbol_map, StreamType.TRADE).items()
+        ]
+
+
+def _by_name(topics: Iterable[Topic], symbol_map: Mapping[str, str], *streams: StreamType) -> dict[str, list[Topic]]:
+    found: dict[str, list[Topic]] = {}
+    for topic in topics:
+        if topic.stream in streams:
+            found.setdefault(symbol_map.get(topic.symbol, topic.symbol), []).append(topic)
+    return found
+
+
+def _read_spot_instruments(body: bytes) -> Instruments:
+    return Instruments(frozenset(i.symbol for i in _decode(body, _SpotInfo).symbols if i.status == "TRADING"))
+
+
+def _read_last_spot_trade(topics: list[Topic], body: bytes) -> list[Newest]:
+    return [Newest(topic, trade.time * _MS) for trade in _decode(body, list[_SpotTrade])[-1:] for topic in topics]
 
 
 def _read_instruments(body: bytes) -> Instruments:

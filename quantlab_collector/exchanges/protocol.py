@@ -209,7 +209,10 @@ class RestLimits:
 class ExchangeRest(Protocol):
     """What is asked over REST: the instruments for ``check``, and the newest times after a reconnect."""
 
-    limits: RestLimits
+    @property
+    def limits(self) -> RestLimits:
+        """What is allowed."""
+        ...
 
     def native(self, symbol: str, symbol_map: Mapping[str, str]) -> str:
         """The exchange's own name of a symbol."""
@@ -240,16 +243,40 @@ class Session(Protocol):
 class Exchange(Protocol):
     """One exchange, or one market of it."""
 
-    name: str
-    streams: tuple[StreamType, ...]
-    """What it can deliver over WebSocket."""
-    endpoints: Endpoints
-    limits: Limits
-    heartbeat: Heartbeat | None
-    rest: ExchangeRest | None
-    """What is asked over REST; an exchange without it is recorded all the same."""
-    units: Mapping[StreamType, str]
-    """The unit of quantities, by stream, as it stands in the metadata of each part."""
+    @property
+    def name(self) -> str:
+        """As it stands in the config, and in every row."""
+        ...
+
+    @property
+    def streams(self) -> tuple[StreamType, ...]:
+        """What it can deliver over WebSocket."""
+        ...
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where it is found, unless the user says otherwise."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What it allows."""
+        ...
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        """What it wants to hear from time to time."""
+        ...
+
+    @property
+    def rest(self) -> ExchangeRest | None:
+        """What is asked over REST; an exchange without it is recorded all the same."""
+        ...
+
+    @property
+    def units(self) -> Mapping[StreamType, str]:
+        """The unit of quantities, by stream, as it stands in the metadata of each part."""
+        ...
 
     def plan(self, wanted: Wanted) -> tuple[ConnectionPlan, ...]:
         """Spread what is wanted over connections."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quantlab_collector.contracts.events import Bbo, Funding, MarkPrice, StreamType, Trade
 from quantlab_collector.contracts.topics import Topic
-from quantlab_collector.exchanges.binance import BinanceUsdm
+from quantlab_collector.exchanges.binance import USDM
 from quantlab_collector.exchanges.protocol import (
     BinaryMessage,
     Endpoints,
@@ -19,7 +19,7 @@ from quantlab_collector.exchanges.protocol import (
     Wanted,
 )
 
-BINANCE = BinanceUsdm()
+BINANCE = USDM
 RECV = 1_800_000_000_000_000_001
 ENDPOINTS = Endpoints("wss://example.test", "https://example.test")
 

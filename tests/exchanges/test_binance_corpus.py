@@ -12,7 +12,7 @@ import pytest
 
 from quantlab_collector.contracts.events import Bbo, Funding, MarkPrice, Trade
 from quantlab_collector.contracts.topics import Topic
-from quantlab_collector.exchanges.binance import BinanceUsdm
+from quantlab_collector.exchanges.binance import USDM
 from quantlab_collector.exchanges.protocol import ConnectionPlan
 
 CORPUS = Path(os.environ.get("QUANTLAB_CORPUS", ""), "binance-usdm")
@@ -107,7 +107,7 @@ FILES = (
 def test_every_recorded_frame_is_accounted_for(name):
     frames = list(frames_of(CORPUS / name))
     symbols = {p["s"] for frame in frames for p in payloads(frame) if isinstance(p, dict) and "s" in p}
-    binance = BinanceUsdm()
+    binance = USDM
     topics = tuple(Topic("binance", stream, symbol) for stream in binance.streams for symbol in sorted(symbols))
     session = binance.session(ConnectionPlan("binance", "corpus", "", topics, ()))
     counts = Counter()

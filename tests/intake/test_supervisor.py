@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+from attrs import evolve
 
 from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.exchanges.protocol import Endpoints, Wanted
@@ -240,7 +241,7 @@ async def test_stop_gives_up_once_and_leaves_the_others_alone(autojump_clock):
 
 
 async def test_the_budget_of_the_exchange_is_kept(autojump_clock, monkeypatch):
-    monkeypatch.setattr(BINANCE, "limits", type(BINANCE.limits)(connects=6, connects_period=300.0, request_gap=0.5))
+    monkeypatch.setattr("intake.test_supervisor.BINANCE", evolve(BINANCE, limits=evolve(BINANCE.limits, connects=6)))
     exchange = Exchange(public=[[LOST]], market=[[LOST]])
     run = Run(exchange, ReconnectOptions(cap=Seconds(1.0)))
     await run(3000)

@@ -1,0 +1,201 @@
+"""What OKX sends: the shapes of its pushes, and the events that they become.
+
+There are two readings. ``DECODERS`` read the three channels that are nearly all of the traffic, in the form in which they nearly
+always come. ``read_item`` reads an item of any channel in any form that makes sense. Where both read a frame, they lead to the
+same event. https://www.okx.com/docs-v5/en/#public-data-websocket
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, final
+
+import msgspec
+
+from quantlab_collector.contracts.events import BUY, SELL, Bbo, Event, Funding, MarkPrice, OpenInterest, StreamType, Trade
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Millis, Unreadable, convert, without_empty
+
+NAME: Final = "okx"
+
+CHANNELS: Final[Mapping[str, StreamType]] = MappingProxyType(
+    {
+        "bbo-tbt": StreamType.BBO,
+        "trades": StreamType.TRADE,
+        "mark-price": StreamType.MARK_PRICE,
+        "funding-rate": StreamType.FUNDING,
+        "open-interest": StreamType.OPEN_INTEREST,
+    }
+)
+"""Channel → the stream that it gives."""
+
+
+# ------------------------------------------------------------------------------------------------- what it sends, mostly
+
+
+@final
+class _Level(msgspec.Struct, gc=False, array_like=True):
+    """A price level; what follows in the array is a deprecated zero and the number of orders."""
+
+    price: float
+    qty: float
+
+
+@final
+class _Book(msgspec.Struct, gc=False, rename="camel"):
+    bids: tuple[_Level]
+    asks: tuple[_Level]
+    ts: Millis
+    inst_id: str | None = None
+
+
+@final
+class _Trade(msgspec.Struct, gc=False, rename="camel"):
+    inst_id: str
+    px: float
+    sz: float
+    side: Literal["buy", "sell"]
+    trade_id: Annotated[str, msgspec.Meta(min_length=1)]
+    ts: Millis
+
+
+@final
+class _Mark(msgspec.Struct, gc=False, rename="camel"):
+    inst_id: str
+    mark_px: float
+    ts: Millis
+
+
+class _BookArg(msgspec.Struct, gc=False, rename="camel"):
+    channel: Literal["bbo-tbt"]
+    inst_id: str
+
+
+class _TradeArg(msgspec.Struct, gc=False):
+    channel: Literal["trades"]
+
+
+class _MarkArg(msgspec.Struct, gc=False):
+    channel: Literal["mark-price"]
+
+
+# A push holds a list, and as good as always one item: the types below take exactly one.
+
+
+@final
+class BookPush(msgspec.Struct, gc=False):
+    """A quote."""
+
+    arg: _BookArg
+    data: tuple[_Book]
+
+
+@final
+class TradePush(msgspec.Struct, gc=False):
+    """Fills of one price and one taker order."""
+
+    arg: _TradeArg
+    data: tuple[_Trade]
+
+
+@final
+class MarkPush(msgspec.Struct, gc=False):
+    """A mark price."""
+
+    arg: _MarkArg
+    data: tuple[_Mark]
+
+
+HEAD: Final = len('{"arg":{"channel":"') + 5
+DECODERS: Final = {
+    b'{"arg":{"channel":"bbo-t': msgspec.json.Decoder(BookPush, strict=False).decode,
+    b'{"arg":{"channel":"trade': msgspec.json.Decoder(TradePush, strict=False).decode,
+    b'{"arg":{"channel":"mark-': msgspec.json.Decoder(MarkPush, strict=False).decode,
+}
+"""The first bytes of a frame say which decoder is worth trying, and no more than that: the decoder checks the channel."""
+NOT_THIS_WAY: Final = (KeyError, *UNREADABLE)
+"""All that looking for a decoder and using it may raise."""
+
+
+# ------------------------------------------------------------------------------------------------ what it may also send
+
+
+class Item(msgspec.Struct, kw_only=True, rename="camel"):
+    """What all items have: the only time there is, and the instrument, unless ``arg`` alone names it."""
+
+    ts: Millis
+    inst_id: str | None = None
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        """What it says, as an event."""
+        raise NotImplementedError
+
+
+class _AnyBook(Item):
+    bids: list[list[Any]]
+    asks: list[list[Any]]
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        return Bbo(self.ts * MS, ts_recv, NAME, symbol, *_best(self.bids), *_best(self.asks))
+
+
+class _AnyTrade(Item):
+    px: float
+    sz: float
+    side: Literal["buy", "sell"]
+    trade_id: str | int
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        side = BUY if self.side == "buy" else SELL
+        return Trade(self.ts * MS, ts_recv, NAME, symbol, self.px, self.sz, side, str(self.trade_id))
+
+
+class _AnyMark(Item):
+    mark_px: float
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        return MarkPrice(self.ts * MS, ts_recv, NAME, symbol, self.mark_px, None)
+
+
+class _AnyFunding(Item):
+    funding_rate: float
+    funding_time: Millis
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        return Funding(self.ts * MS, ts_recv, NAME, symbol, self.funding_rate, self.funding_time * MS)
+
+
+class _AnyOpenInterest(Item):
+    oi: float
+
+    def event(self, ts_recv: int, symbol: str) -> Event:
+        return OpenInterest(self.ts * MS, ts_recv, NAME, symbol, self.oi)
+
+
+_SHAPES: Final[Mapping[str, type[Item]]] = {
+    "bbo-tbt": _AnyBook,
+    "trades": _AnyTrade,
+    "mark-price": _AnyMark,
+    "funding-rate": _AnyFunding,
+    "open-interest": _AnyOpenInterest,
+}
+
+
+def read_item(channel: str, item: Any) -> Item:
+    """One item of a push; what makes no sense is ``Unreadable``."""
+    if not isinstance(item, dict):
+        raise Unreadable("not_an_object")
+    return convert(without_empty(item), _SHAPES[channel])
+
+
+class _AnyLevel(msgspec.Struct, array_like=True):
+    price: float | None
+    qty: float | None
+
+
+def _best(levels: list[list[Any]]) -> tuple[float | None, float | None]:
+    """Price and quantity of the first level; an empty side has neither."""
+    if not levels:
+        return None, None
+    level = convert([None if part == "" else part for part in levels[0]], _AnyLevel)
+    return (level.price, level.qty) if level.price is not None and level.qty is not None else (None, None)
