@@ -22,7 +22,7 @@ from quantlab_collector.config import Config, ConfigError, LogFormat, load, mask
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
 from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
 from quantlab_collector.runtime.logs import open_log, take_over_logging
-from quantlab_collector.service import EXIT_PENDING, plans_of, serve
+from quantlab_collector.service import EXIT_PENDING, check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, simulate
 from quantlab_collector.storage import recording
@@ -121,6 +121,8 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
     _OUT.print_json(data=masked(config))
     for table in plan_tables(plans_of(config)):
         _OUT.print(table)
+    for line in trio.run(check_symbols, config):
+        click.echo(line, err=True)
     try:
         objects = open_objects(config.storage.url)
         key = f"_probe/{config.collector.instance_id}"

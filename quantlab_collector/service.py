@@ -27,13 +27,14 @@ import trio
 
 from quantlab_collector import __version__
 from quantlab_collector.config import Config, wanted
-from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange
+from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange, ExchangeRest
 from quantlab_collector.exchanges.registry import EXCHANGES
 from quantlab_collector.intake.alignment import Alignment
 from quantlab_collector.intake.connection import Connecting
+from quantlab_collector.intake.instruments import tell_unlisted, unlisted
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
-from quantlab_collector.intake.rest import RestClient
+from quantlab_collector.intake.rest import RestClient, RestFault
 from quantlab_collector.intake.supervisor import run_exchange
 from quantlab_collector.intake.transport import OpenWire, WireOptions
 from quantlab_collector.intake.wire import open_wire as open_fast_wire
@@ -203,7 +204,31 @@ async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, notices: 
             return
         async with RestClient(options.rest_url, exchange.rest.limits, tls) as client:
             alignment = Alignment(exchange.rest, client, notices)
-            await run_exchange(plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tell_unlisted, exchange.name, plans, exchange.rest, client, notices)
+                nursery.start_soon(run_exchange, plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
+
+
+async def check_symbols(config: Config) -> list[str]:
+    """What the exchanges say of the wanted symbols, one line for each that is missing; or why they could not be asked."""
+    lines: list[str] = []
+
+    async def check(exchange: Exchange, rest: ExchangeRest) -> None:
+        options = config.exchanges[exchange.name]
+        tls = ssl.create_default_context(cafile=options.ca_file or None)
+        try:
+            async with RestClient(options.rest_url, rest.limits, tls) as client:
+                missing = await unlisted(rest, client, options.symbols, options.symbol_map)
+        except RestFault as fault:
+            lines.append(f"{exchange.name}: not asked for its symbols: {fault}")
+        else:
+            lines.extend(f"{exchange.name}: {symbol} is not listed there; the rest will be recorded" for symbol in missing)
+
+    async with trio.open_nursery() as nursery:
+        for name in config.enabled_exchanges:
+            if (rest := EXCHANGES[name].rest) is not None:
+                nursery.start_soon(check, EXCHANGES[name], rest)
+    return sorted(lines)
 
 
 # ----------------------------------------------------------------------------------------------------------- telling

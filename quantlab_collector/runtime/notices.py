@@ -291,6 +291,26 @@ class AlignmentFailed(Notice):
 
 
 @attrs.frozen
+class SymbolUnlisted(Notice):
+    """The exchange does not have a symbol that is wanted. Everything else is recorded."""
+
+    event: ClassVar[str] = "symbol_unlisted"
+    level: ClassVar[int] = WARNING
+    exchange: str
+    symbol: str
+
+
+@attrs.frozen
+class InstrumentsUnknown(Notice):
+    """The exchange's list of instruments could not be had; whether it has the wanted symbols, only data will tell."""
+
+    event: ClassVar[str] = "instruments_unknown"
+    level: ClassVar[int] = WARNING
+    exchange: str
+    fault: str
+
+
+@attrs.frozen
 class SubscribeRefused(Notice):
     """The exchange would not subscribe something."""
 

@@ -1,0 +1,45 @@
+"""Which of the wanted symbols an exchange does not list. It is told by name; the rest is recorded all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from quantlab_collector.exchanges.protocol import ConnectionPlan, ExchangeRest
+from quantlab_collector.intake.rest import RestClient, RestFault
+from quantlab_collector.runtime.notices import InstrumentsUnknown, Notices, SymbolUnlisted
+
+MAX_PAGES = 50
+NOT_LISTED = "the exchange does not list it"
+
+
+async def unlisted(
+    rest: ExchangeRest, client: RestClient, symbols: Iterable[str], symbol_map: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The symbols that do not trade now, in the collector's names. Raises ``RestFault``."""
+    names: set[str] = set()
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await client.ask(rest.instruments(cursor))
+        names |= page.names
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return tuple(symbol for symbol in symbols if rest.native(symbol, symbol_map) not in names)
+
+
+async def tell_unlisted(
+    exchange: str, plans: tuple[ConnectionPlan, ...], rest: ExchangeRest, client: RestClient, notices: Notices
+) -> None:
+    """Ask once, tell each symbol once, and leave a word at its topics."""
+    symbols = dict.fromkeys(topic.symbol for plan in plans for topic in plan.topics)
+    try:
+        missing = set(await unlisted(rest, client, symbols, plans[0].symbol_map if plans else {}))
+    except RestFault as fault:
+        notices.tell(InstrumentsUnknown(exchange, str(fault)))
+        return
+    for symbol in sorted(missing):
+        notices.tell(SymbolUnlisted(exchange, symbol))
+    for connection in notices.state.connections:
+        for topic in connection.topics:
+            if topic.exchange == exchange and topic.symbol in missing:
+                connection.refused.setdefault(str(topic), NOT_LISTED)
