@@ -20,6 +20,7 @@ from quantlab_collector.contracts.events import BUY, SELL, Bbo, StreamType, Trad
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.bybit_messages import BookMessage, TradeItem, TradeMessage, read_book, read_trades
 from quantlab_collector.exchanges.bybit_requests import PendingRequests, subscribe_request
+from quantlab_collector.exchanges.bybit_rest import BybitRest
 from quantlab_collector.exchanges.bybit_tickers import Ticker, TickerMessage, read_ticker
 from quantlab_collector.exchanges.protocol import (
     ConnectionPlan,
@@ -60,7 +61,6 @@ class Bybit:
     # 200 requests within a few milliseconds have been seen to be answered.
     limits: Limits = Limits(connects=250, connects_period=300.0, request_gap=0.1)
     heartbeat: Heartbeat | None = Heartbeat(interval=20.0, message=b'{"op":"ping"}')
-    rest: ExchangeRest | None = None
 
     def __init__(self, name: str, market: str, streams: tuple[StreamType, ...], args_per_request: int) -> None:
         units = {
@@ -71,6 +71,7 @@ class Bybit:
         self.name = name
         self.streams = streams
         self.units: Mapping[StreamType, str] = MappingProxyType({key: unit for key, unit in units.items() if key in streams})
+        self.rest: ExchangeRest | None = BybitRest(market)
         self._market = market
         self._args_per_request = args_per_request
 

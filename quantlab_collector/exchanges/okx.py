@@ -29,8 +29,10 @@ from quantlab_collector.exchanges.okx_messages import (
     BookPush,
     MarkPush,
     TradePush,
+    instrument,
     read_item,
 )
+from quantlab_collector.exchanges.okx_rest import OkxRest
 from quantlab_collector.exchanges.protocol import (
     ConnectionPlan,
     Endpoints,
@@ -69,7 +71,7 @@ class Okx:
     # A connection that was quiet for 30 s is closed. The ping is a text message; frames of the protocol do not count.
     # https://www.okx.com/docs-v5/en/#overview-websocket-connect
     heartbeat: Heartbeat | None = Heartbeat(interval=20.0, message=b"ping", when_quiet=True)
-    rest: ExchangeRest | None = None
+    rest: ExchangeRest | None = OkxRest()
     units: Mapping[StreamType, str] = MappingProxyType(
         {StreamType.BBO: "contracts", StreamType.TRADE: "contracts", StreamType.OPEN_INTEREST: "contracts"}
     )
@@ -105,22 +107,6 @@ class Okx:
 
 
 OKX: Final = Okx()
-
-
-def instrument(symbol: str, symbol_map: Mapping[str, str]) -> str:
-    """The exchange's name of a symbol: ``BTC-USDT-SWAP`` for ``BTCUSDT``.
-
-    Only the map can lead to anything but a swap. A name that says no quote currency is asked for as it is: the exchange refuses
-    it, by its name, and the refusal is reported. So nothing is recorded by mistake, such as a spot pair whose sizes are coins.
-    """
-    if symbol in symbol_map:
-        return symbol_map[symbol]
-    if symbol.endswith("-SWAP"):
-        return symbol
-    for quote in ("USDT", "USDC", "USD"):
-        if symbol.endswith(quote) and symbol != quote:
-            return f"{symbol.removesuffix(quote)}-{quote}-SWAP"
-    return f"{symbol}-SWAP"
 
 
 def _requests(args: Iterator[dict[str, str]]) -> tuple[bytes, ...]:

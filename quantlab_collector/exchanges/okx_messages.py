@@ -30,6 +30,22 @@ CHANNELS: Final[Mapping[str, StreamType]] = MappingProxyType(
 """Channel → the stream that it gives."""
 
 
+def instrument(symbol: str, symbol_map: Mapping[str, str]) -> str:
+    """The exchange's name of a symbol: ``BTC-USDT-SWAP`` for ``BTCUSDT``.
+
+    Only the map can lead to anything but a swap. A name that says no quote currency is asked for as it is: the exchange refuses
+    it, by its name, and the refusal is reported. So nothing is recorded by mistake, such as a spot pair whose sizes are coins.
+    """
+    if symbol in symbol_map:
+        return symbol_map[symbol]
+    if symbol.endswith("-SWAP"):
+        return symbol
+    for quote in ("USDT", "USDC", "USD"):
+        if symbol.endswith(quote) and symbol != quote:
+            return f"{symbol.removesuffix(quote)}-{quote}-SWAP"
+    return f"{symbol}-SWAP"
+
+
 # ------------------------------------------------------------------------------------------------- what it sends, mostly
 
 

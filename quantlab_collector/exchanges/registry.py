@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from quantlab_collector.exchanges import binance
+from quantlab_collector.exchanges import binance, bybit, okx
 from quantlab_collector.exchanges.protocol import Exchange
 
-_ALL: tuple[Exchange, ...] = (binance.USDM,)
+_ALL: tuple[Exchange, ...] = (binance.USDM, bybit.LINEAR, okx.OKX, binance.SPOT, bybit.SPOT)
 
 EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType({exchange.name: exchange for exchange in _ALL})
+
+BY_DEFAULT: Final = frozenset({"binance", "bybit", "okx"})
+"""Recorded unless the user says otherwise; the spot markets are for who asks for them."""

@@ -1,5 +1,6 @@
 """The exchanges on loopback: faithful enough to test and to demonstrate against, and exact about what they sent.
 
 ``market`` says what every numbered event holds, ``feed`` lets the market run, ``ledger`` keeps what was sent. What one exchange
-speaks stands in the files that carry its name.
+speaks stands in the files that carry its name. ``faults`` disturbs any of them, ``script`` does so by the clock, and ``replay``
+plays a recording in place of a market.
 """

@@ -1,4 +1,4 @@
-"""One WebSocket to the simulated Binance: which streams it gets, and the rules that the exchange keeps.
+"""One WebSocket to a simulated Binance: which streams it gets, and the rules that the exchange keeps.
 
 What a client can rely on is what the exchange documents; what it cannot rely on is as bad as out there: a stream on the wrong
 route, an unknown symbol or an upper-case name is acknowledged and silent, a wrong step ends in a close frame.
@@ -10,9 +10,11 @@ the library refuses further messages, so nothing enters that was not sent before
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -20,30 +22,16 @@ import attrs
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, WebSocketRequest
 
-from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.binance_control import Subscriptions
 from quantlab_collector.simulators.binance_simulator import BinanceSimulator, ConnectionInfo
-from quantlab_collector.simulators.feed import Listener, Series
+from quantlab_collector.simulators.binance_venue import USDM, Channel, Venue
+from quantlab_collector.simulators.feed import Listener, MarketEvent, Series
 from quantlab_collector.simulators.ledger import Entry
-
-MAX_MESSAGES_PER_SECOND: Final = 10
-"""https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams"""
 
 MAX_URL: Final = 8000
 """Seen by clients: a longer one is answered with 414."""
 
 _CLOSE_TIMEOUT: Final = 2.0
-
-# https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Important-WebSocket-Change-Notice
-# A channel, the kind of its messages, and every which of them it delivers.
-_PUBLIC: Final = {"bookTicker": (StreamType.BBO, 1)}
-_MARKET: Final = {
-    "aggTrade": (StreamType.TRADE, 1),
-    "markPrice@1s": (StreamType.MARK_PRICE, 1),
-    "markPrice": (StreamType.MARK_PRICE, 3),  # every third of the same
-}
-_ROUTES: Final = {"/public": _PUBLIC, "/market": _MARKET, "": _PUBLIC}
-"""The streams that a route delivers. The address without a route is decommissioned: it takes everything and gives the public."""
 
 
 async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest) -> None:
@@ -51,7 +39,8 @@ async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest)
     if len(request.path) > MAX_URL:
         await request.reject(414)
         return
-    address = parse_path(request.path)
+    venue = simulator.options.venue
+    address = parse_path(request.path, venue)
     if address is None:
         await request.reject(404)
         return
@@ -68,23 +57,23 @@ async def answer_request(simulator: BinanceSimulator, request: WebSocketRequest)
         with simulator.feed.listen() as place:
             websocket = await request.accept()
             connection = Connection(
-                simulator, websocket, place=place, info=info, streams=_ROUTES[route], subscriptions=subscriptions
+                simulator, websocket, place=place, info=info, channels=venue.routes[route], subscriptions=subscriptions
             )
             await connection.serve()
     finally:
         info.closed_ns = simulator.options.wall_clock()
 
 
-def parse_path(path: str) -> tuple[str, Subscriptions] | None:
+def parse_path(path: str, venue: Venue = USDM) -> tuple[str, Subscriptions] | None:
     """The route of an address and what it subscribes to; ``None`` where nothing is."""
     place, _, query = path.partition("?")
-    match = re.fullmatch(r"(/public|/market|)/(?:ws((?:/[^/]*)*)|(stream)/?)", unquote(place))
-    if match is None:
+    match = re.fullmatch(r"(/\w+|)/(?:ws((?:/[^/]*)*)|(stream)/?)", unquote(place))
+    if match is None or match[1] not in venue.routes:
         return None
     route, names, stream = match.groups()
     if stream:
         names = parse_qs(query).get("streams", [""])[0]
-    return route, Subscriptions(filter(None, names.split("/")), combined=bool(stream))
+    return route, Subscriptions(filter(None, names.split("/")), combined=bool(stream), any_identity=venue.any_identity)
 
 
 @attrs.frozen
@@ -93,7 +82,7 @@ class _Delivery:
 
     head: str
     """What a combined message begins with."""
-    every: int
+    channel: Channel
 
 
 class Connection:
@@ -106,7 +95,7 @@ class Connection:
         *,
         place: Listener,
         info: ConnectionInfo,
-        streams: Mapping[str, tuple[StreamType, int]],
+        channels: Mapping[str, Channel],
         subscriptions: Subscriptions,
     ) -> None:
         self._simulator = simulator
@@ -114,7 +103,7 @@ class Connection:
         self._websocket = websocket
         self._place = place
         self._info = info
-        self._streams = streams
+        self._channels = channels
         self._subscriptions = subscriptions
         self._deliveries = self._find_deliveries()
         self._tasks = trio.CancelScope()
@@ -132,16 +121,18 @@ class Connection:
                     if self._hanging_up is None:
                         nursery.cancel_scope.cancel("the peer has closed")
         finally:
-            if reason := self._hanging_up or self._websocket.closed:
+            farewell = self._hanging_up or self._simulator.faults.close_reason(self._info.number)
+            if reason := farewell or self._websocket.closed:
                 self._info.close_code, self._info.close_reason = int(reason.code), reason.reason or ""
 
     async def _listen(self) -> None:
-        recent: deque[float] = deque(maxlen=MAX_MESSAGES_PER_SECOND)
+        limit = self._options.venue.max_messages_per_second
+        recent: deque[float] = deque(maxlen=limit)
         try:
             while True:
                 message = await self._websocket.get_message()
                 now = trio.current_time()
-                if len(recent) == MAX_MESSAGES_PER_SECOND and now - recent[0] < 1.0:
+                if len(recent) == limit and now - recent[0] < 1.0:
                     await self._hang_up(1008, "Too many requests")
                     return
                 recent.append(now)
@@ -161,32 +152,30 @@ class Connection:
     def _find_deliveries(self) -> dict[Series, list[_Delivery]]:
         found: dict[Series, list[_Delivery]] = {}
         for name in self._subscriptions.names:
-            symbol, _, channel = name.partition("@")
-            if symbol != symbol.lower() or channel not in self._streams:
+            symbol, _, wanted = name.partition("@")
+            channel = self._channels.get(wanted)
+            if channel is None or symbol != symbol.lower():
                 continue
-            kind, every = self._streams[channel]
-            series = self._simulator.feed.series.get((kind, symbol.upper()))
+            series = self._simulator.feed.series.get((channel.kind, symbol.upper()))
             if series is not None:
                 self._simulator.feed.open(series)
-                found.setdefault(series, []).append(_Delivery(f'{{"stream":"{name}","data":', every))
+                found.setdefault(series, []).append(_Delivery(f'{{"stream":"{name}","data":', channel))
         return found
 
     async def _send_events(self) -> None:
         simulator, info = self._simulator, self._info
-        tell, record, clock = simulator.messages.text, simulator.ledger.record, self._options.wall_clock
+        record, clock = simulator.ledger.record, self._options.wall_clock
         try:
             while True:
                 for event in await self._place.receive():
                     series, number = event.series, event.number
                     for delivery in self._deliveries.get(series, ()):
-                        if number % delivery.every:
+                        if number % delivery.channel.every:
                             continue
-                        text = event.text
-                        if text is None:
-                            text = event.text = tell(series.kind, series.symbol, number, event.exchange_ms)
-                        if self._subscriptions.combined:
-                            text = f"{delivery.head}{text}}}"
-                        await self._websocket.send_message(text)
+                        for text in self._texts(event, delivery.channel):
+                            await self._websocket.send_message(
+                                f"{delivery.head}{text}}}" if self._subscriptions.combined else text
+                            )
                         # No checkpoint between the kernel's yes and this line: what it took is always entered.
                         record(Entry(info.number, series.kind, series.symbol, number, event.exchange_ms, clock()))
                         info.sent += 1
@@ -195,14 +184,22 @@ class Connection:
             simulator.feed.forget(self._place)
             return  # and not further: the reader may be in the middle of its close reply
 
+    def _texts(self, event: MarketEvent, channel: Channel) -> Iterable[str]:
+        series, tell = event.series, self._simulator.messages
+        if channel.raw:
+            return tell.fills(series.symbol, event.number, event.exchange_ms)
+        if event.text is None:
+            event.text = tell.text(series.kind, series.symbol, event.number, event.exchange_ms)
+        return (event.text,)
+
     async def _ping(self) -> None:
         async with trio.open_nursery() as waiting:
             for number in itertools.count(1):
-                await trio.sleep(self._options.ping_interval)
+                await trio.sleep(self._options.ping_interval / self._options.time_scale)
                 waiting.start_soon(self._expect_pong, b"%d" % number)
 
     async def _expect_pong(self, payload: bytes) -> None:
-        with trio.move_on_after(self._options.pong_timeout) as waiting:
+        with trio.move_on_after(self._options.pong_timeout / self._options.time_scale) as waiting:
             try:
                 await self._websocket.ping(payload)
             except ConnectionClosed:
@@ -211,8 +208,20 @@ class Connection:
             await self._hang_up(1008, "Pong timeout")
 
     async def _expire(self) -> None:
-        await trio.sleep(self._options.max_lifetime)
+        options = self._options
+        end = trio.current_time() + options.max_lifetime / options.time_scale
+        if options.shutdown_notice is not None:
+            await trio.sleep_until(end - options.shutdown_notice / options.time_scale)
+            await self._announce_the_end()
+        await trio.sleep_until(end)
         await self._hang_up(1001, "")  # which code the exchange uses at 24 h is not known
+
+    async def _announce_the_end(self) -> None:
+        # https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md; on futures it is not confirmed
+        payload = {"e": "serverShutdown", "E": self._options.wall_clock() // 1_000_000}
+        message = {"stream": "!serverShutdown", "data": payload} if self._subscriptions.combined else payload
+        with suppress(ConnectionClosed):
+            await self._websocket.send_message(json.dumps(message, separators=(",", ":")))
 
     async def _hang_up(self, code: int, reason: str) -> None:
         """Close, behind the frame that is being sent; a peer that takes nothing any more is cut off."""

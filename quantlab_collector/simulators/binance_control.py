@@ -14,6 +14,9 @@ from typing import Any, Final
 MAX_STREAMS: Final = 1024
 """Per connection: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams"""
 
+_MAX_IDENTITY: Final = 36
+"""https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md"""
+
 _FIELDS: Final = {"method", "params", "id"}
 
 
@@ -29,11 +32,12 @@ class RequestError(Exception):
 class Subscriptions:
     """What one connection is subscribed to, and in which form it gets it."""
 
-    def __init__(self, names: Iterable[str] = (), *, combined: bool = False) -> None:
+    def __init__(self, names: Iterable[str] = (), *, combined: bool = False, any_identity: bool = False) -> None:
         self.names = dict.fromkeys(names)
         """Stream names in the order of their subscription, also those that will stay silent."""
         self.combined = combined
         """Whether a payload is wrapped together with the name of its stream."""
+        self._read_identity = _any_identity if any_identity else _number_identity
         self._methods: dict[str, Callable[[list[Any]], Any]] = {
             "SUBSCRIBE": self._subscribe,
             "UNSUBSCRIBE": self._unsubscribe,
@@ -44,10 +48,10 @@ class Subscriptions:
 
     def answer(self, message: str | bytes) -> str:
         """Do what a message asks, and tell what to reply."""
-        identity: int | None = None
+        identity: int | str | None = None
         try:
             request = _read(message)
-            identity = _identity(request)
+            identity = self._read_identity(request)
             method = self._method(request, message)
             return _compact({"result": method(_params(request)), "id": identity})
         except RequestError as error:
@@ -102,7 +106,17 @@ def _read(message: str | bytes) -> dict[str, Any]:
     return request
 
 
-def _identity(request: dict[str, Any]) -> int:
+def _any_identity(request: dict[str, Any]) -> int | str | None:
+    """Spot takes an integer, a string or null."""
+    identity = request.get("id")
+    if "id" in request and (identity is None or (isinstance(identity, str) and len(identity) <= _MAX_IDENTITY)):
+        return identity
+    if not isinstance(identity, int) or isinstance(identity, bool):
+        raise RequestError(2, "Invalid request: request ID must be an integer, a string or null")
+    return identity
+
+
+def _number_identity(request: dict[str, Any]) -> int:
     identity = request.get("id")
     if not isinstance(identity, int) or isinstance(identity, bool) or identity < 0:
         raise RequestError(2, "Invalid request: request ID must be an unsigned integer")

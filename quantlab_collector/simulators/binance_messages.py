@@ -6,12 +6,11 @@ with the collector's decoder.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from quantlab_collector.contracts.events import SELL, Bbo, Event, Funding, MarkPrice, StreamType, Trade
 from quantlab_collector.simulators.market import Market
 
-EXCHANGE: Final = "binance"
 FUNDING_INTERVAL_MS: Final = 8 * 3_600_000
 _NS_PER_MS: Final = 1_000_000
 
@@ -28,17 +27,34 @@ class BinanceMessages:
     have no other, that of the push (``E``).
     """
 
+    exchange: ClassVar = "binance"
+    streams: ClassVar = frozenset({StreamType.BBO, StreamType.TRADE, StreamType.MARK_PRICE, StreamType.FUNDING})
+    """What is recorded of this exchange."""
+
     def __init__(self, market: Market) -> None:
         self.market = market
         self._texts = {
             StreamType.BBO: self._book_ticker,
-            StreamType.TRADE: self._agg_trade,
+            StreamType.TRADE: self._trade,
             StreamType.MARK_PRICE: self._mark_price,
         }
 
     def text(self, kind: StreamType, symbol: str, number: int, exchange_ms: int) -> str:
         """The payload of one event."""
         return self._texts[kind](symbol, number, exchange_ms)
+
+    def fills(self, symbol: str, number: int, exchange_ms: int) -> list[str]:
+        """The payloads of one trade on ``@trade``: its fills, and rows of no worth for the ids that are none of a trade."""
+        trade = self.market[symbol].trade(number)
+        head = f'{{"e":"trade","E":{exchange_ms + trade.delay_ms},"T":{exchange_ms},"s":"{symbol}"'
+        buyer_is_maker = "true" if trade.side == SELL else "false"
+        texts = []
+        for fill in self.market[symbol].fills(number):
+            price, word = (trade.price, "MARKET") if fill.qty else ("0", "NA")
+            texts.append(
+                f'{head},"t":{fill.fill_id},"p":"{price}","q":"{fill.qty or "0"}","X":"{word}","m":{buyer_is_maker},"st":1}}'
+            )
+        return texts
 
     def _book_ticker(self, symbol: str, number: int, ms: int) -> str:
         quote = self.market[symbol].quote(number)
@@ -48,7 +64,7 @@ class BinanceMessages:
             f',"T":{ms},"E":{ms + quote.delay_ms},"st":1}}'
         )
 
-    def _agg_trade(self, symbol: str, number: int, ms: int) -> str:
+    def _trade(self, symbol: str, number: int, ms: int) -> str:
         trade = self.market[symbol].trade(number)
         buyer_is_maker = "true" if trade.side == SELL else "false"
         return (
@@ -67,6 +83,8 @@ class BinanceMessages:
 
     def raw(self, stream: StreamType, symbol: str, number: int, exchange_ms: int, ts_recv: int = 0) -> Event:
         """The RAW event that one message owes to ``stream``; a mark price owes one to ``mark_price`` and one to ``funding``."""
+        if stream not in self.streams:
+            raise ValueError(f"{self.exchange} has no stream of {stream.value}")
         values = self.market[symbol]
         ts_event = exchange_ms * _NS_PER_MS
         if stream is StreamType.BBO:
@@ -74,7 +92,7 @@ class BinanceMessages:
             return Bbo(
                 ts_event,
                 ts_recv,
-                EXCHANGE,
+                self.exchange,
                 symbol,
                 float(quote.bid_price),
                 float(quote.bid_qty),
@@ -84,15 +102,13 @@ class BinanceMessages:
         if stream is StreamType.TRADE:
             trade = values.trade(number)
             return Trade(
-                ts_event, ts_recv, EXCHANGE, symbol, float(trade.price), float(trade.qty), trade.side, str(trade.trade_id)
+                ts_event, ts_recv, self.exchange, symbol, float(trade.price), float(trade.qty), trade.side, str(trade.trade_id)
             )
         mark = values.mark(number)
         if stream is StreamType.MARK_PRICE:
-            return MarkPrice(ts_event, ts_recv, EXCHANGE, symbol, float(mark.mark_price), float(mark.index_price))
-        if stream is StreamType.FUNDING:
-            settlement = next_funding_ms(exchange_ms) * _NS_PER_MS
-            return Funding(ts_event, ts_recv, EXCHANGE, symbol, float(mark.funding_rate), settlement)
-        raise ValueError(f"Binance has no stream of {stream.value}")
+            return MarkPrice(ts_event, ts_recv, self.exchange, symbol, float(mark.mark_price), float(mark.index_price))
+        settlement = next_funding_ms(exchange_ms) * _NS_PER_MS
+        return Funding(ts_event, ts_recv, self.exchange, symbol, float(mark.funding_rate), settlement)
 
     def number(self, event: Event) -> int:
         """The number of a recorded event, told from its columns alone."""

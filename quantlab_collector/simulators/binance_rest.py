@@ -6,18 +6,17 @@ Shapes, weights and limits: https://developers.binance.com/docs/derivatives/usds
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Final
 
 import attrs
 
 from quantlab_collector.contracts.events import SELL, StreamType
 from quantlab_collector.simulators.binance_messages import next_funding_ms
 from quantlab_collector.simulators.feed import Feed
-from quantlab_collector.simulators.market import Instrument, Market
+from quantlab_collector.simulators.market import Instrument, Market, Print
 from quantlab_collector.simulators.rest_server import Answer, Arguments
 
-WEIGHT_PER_MINUTE: Final = 2400
 MAX_TRADES: Final = 1000
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -50,6 +49,10 @@ class Endpoint:
 class BinanceRest:
     """What REST tells of a running market. No HTTP in here: a question comes in, an answer goes out."""
 
+    prefix: ClassVar = "/fapi/v1/"
+    weight_per_minute: ClassVar = 2400
+    dead_status: ClassVar = "SETTLING"
+
     def __init__(self, market: Market, feed: Feed, dead_symbols: tuple[str, ...], wall_clock: Callable[[], int]) -> None:
         self._market = market
         self._feed = feed
@@ -57,7 +60,10 @@ class BinanceRest:
         self._wall_clock = wall_clock
         self._minute = 0
         self._used_weight = 0
-        self._endpoints = {
+        self._endpoints = self._find_endpoints()
+
+    def _find_endpoints(self) -> dict[str, Endpoint]:
+        return {
             "time": Endpoint(self._time, 1, 1),
             "exchangeInfo": Endpoint(self._exchange_info, 1, 1),
             "ticker/bookTicker": Endpoint(self._book_ticker, 2, 5),
@@ -68,7 +74,7 @@ class BinanceRest:
 
     def answer(self, path: str, arguments: Arguments) -> Answer | None:
         """What a path answers; ``None`` where there is nothing."""
-        endpoint = self._endpoints.get(path.removeprefix("/fapi/v1/"))
+        endpoint = self._endpoints.get(path.removeprefix(self.prefix))
         if endpoint is None:
             return None
         headers: dict[str, str] = {}
@@ -85,9 +91,9 @@ class BinanceRest:
             self._minute, self._used_weight = now // _MINUTE_NS, 0
         self._used_weight += weight
         headers["X-MBX-USED-WEIGHT-1M"] = str(self._used_weight)
-        if self._used_weight > WEIGHT_PER_MINUTE:
+        if self._used_weight > self.weight_per_minute:
             headers["Retry-After"] = str((_MINUTE_NS - now % _MINUTE_NS) // _NS_PER_S + 1)
-            raise Refusal(-1003, f"Too many requests; current limit is {WEIGHT_PER_MINUTE} requests per minute.", status=429)
+            raise Refusal(-1003, f"Too many requests; current limit is {self.weight_per_minute} requests per minute.", status=429)
 
     # ------------------------------------------------------------------------------------------------ endpoints
 
@@ -95,18 +101,23 @@ class BinanceRest:
         return {"serverTime": self._now_ms()}
 
     def _exchange_info(self, _arguments: Arguments) -> Any:
-        alive = [_listing(symbol, self._market[symbol].instrument, "TRADING", _NEVER_MS) for symbol in self._market.symbols]
-        dead = [_listing(symbol, Instrument(4, 1, 1_0000), "SETTLING", _DELISTED_MS) for symbol in self._dead]
+        traded = [self._listing(symbol, self._market[symbol].instrument, alive=True) for symbol in self._traded()]
+        delisted = [self._listing(symbol, self._market[symbol].instrument, alive=False) for symbol in sorted(self._feed.delisted)]
+        dead = [self._listing(symbol, Instrument(4, 1, 1_0000), alive=False) for symbol in self._dead]
+        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": self.weight_per_minute}
         return {
             "timezone": "UTC",
             "serverTime": self._now_ms(),
-            "futuresType": "U_MARGINED",
-            "rateLimits": [
-                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE}
-            ],
+            "rateLimits": [limit],
             "exchangeFilters": [],
+            **self._head(),
+            "symbols": traded + delisted + dead,
+        }
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "futuresType": "U_MARGINED",
             "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-            "symbols": alive + dead,
         }
 
     def _book_ticker(self, arguments: Arguments) -> Any:
@@ -149,16 +160,8 @@ class BinanceRest:
     def _agg_trades(self, arguments: Arguments) -> Any:
         """The newest trades, or those from an id on; the last thousand are remembered."""
         symbol = self._known(arguments.get("symbol"))
-        values = self._market[symbol]
-        series = self._feed.series[StreamType.TRADE, symbol]
-        end = series.next_number
-        oldest = end - len(series.times)
-        count = max(1, min(_integer(arguments, "limit", 500), MAX_TRADES))
-        from_id = _integer(arguments, "fromId", values.first_trade + end - count)
-        first = max(oldest, values.number_of_trade(from_id))
         trades = []
-        for number in range(first, min(first + count, end)):
-            trade = values.trade(number)
+        for trade, ms in self._remembered_trades(symbol, arguments):
             trades.append(
                 {
                     "a": trade.trade_id,
@@ -167,21 +170,35 @@ class BinanceRest:
                     "nq": trade.ordinary_qty,
                     "f": trade.first_fill,
                     "l": trade.last_fill,
-                    "T": series.times[number - oldest],
+                    "T": ms,
                     "m": trade.side == SELL,
                 }
             )
         return trades
 
+    def _remembered_trades(self, symbol: str, arguments: Arguments) -> Iterator[tuple[Print, int]]:
+        values = self._market[symbol]
+        series = self._feed.series[StreamType.TRADE, symbol]
+        end = series.next_number
+        oldest = end - len(series.times)
+        count = max(1, min(_integer(arguments, "limit", 500), MAX_TRADES))
+        from_id = _integer(arguments, "fromId", values.first_trade + end - count)
+        first = max(oldest, values.number_of_trade(from_id))
+        for number in range(first, min(first + count, end)):
+            yield values.trade(number), series.times[number - oldest]
+
     def _one_or_all(self, arguments: Arguments, tell: Callable[[str], dict[str, Any]]) -> Any:
         if "symbol" in arguments:
             return tell(self._known(arguments["symbol"]))
-        return [tell(symbol) for symbol in self._market.symbols]
+        return [tell(symbol) for symbol in self._traded()]
+
+    def _traded(self) -> list[str]:
+        return [symbol for symbol in self._market.symbols if symbol not in self._feed.delisted]
 
     def _known(self, symbol: str | None) -> str:
         if not symbol:
             raise Refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
-        if symbol not in self._market:
+        if symbol not in self._market or symbol in self._feed.delisted:
             raise Refusal(-1121, "Invalid symbol.")
         return symbol
 
@@ -189,6 +206,23 @@ class BinanceRest:
         """The number and the exchange time of the last event; before the first one, the first one as of now."""
         series = self._feed.series[kind, symbol]
         return (series.next_number - 1, series.times[-1]) if series.times else (0, self._now_ms())
+
+    def _listing(self, symbol: str, instrument: Instrument, *, alive: bool) -> dict[str, Any]:
+        return {
+            "symbol": symbol,
+            "pair": symbol,
+            "contractType": "PERPETUAL",
+            "deliveryDate": _NEVER_MS if alive else _DELISTED_MS,
+            "onboardDate": _LISTED_MS,
+            "status": "TRADING" if alive else self.dead_status,
+            "baseAsset": symbol.removesuffix("USDT"),
+            "quoteAsset": "USDT",
+            "marginAsset": "USDT",
+            "pricePrecision": instrument.decimals,
+            "quantityPrecision": 3,
+            "underlyingType": "COIN",
+            "filters": [*base_filters(instrument), {"filterType": "MIN_NOTIONAL", "notional": "5.0"}],
+        }
 
     def _now_ms(self) -> int:
         return self._wall_clock() // _NS_PER_MS
@@ -203,30 +237,11 @@ def _integer(arguments: Arguments, name: str, usual: int) -> int:
     return int(text)
 
 
-def _listing(symbol: str, instrument: Instrument, status: str, delivery_ms: int) -> dict[str, Any]:
+def base_filters(instrument: Instrument) -> list[dict[str, str]]:
+    """The steps of price and quantity, as every venue of Binance lists them."""
     unit = 10**instrument.decimals
     tick = f"{instrument.tick / unit:.{instrument.decimals}f}"
-    return {
-        "symbol": symbol,
-        "pair": symbol,
-        "contractType": "PERPETUAL",
-        "deliveryDate": delivery_ms,
-        "onboardDate": _LISTED_MS,
-        "status": status,
-        "baseAsset": symbol.removesuffix("USDT"),
-        "quoteAsset": "USDT",
-        "marginAsset": "USDT",
-        "pricePrecision": instrument.decimals,
-        "quantityPrecision": 3,
-        "underlyingType": "COIN",
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": tick,
-                "maxPrice": f"{100 * instrument.level // unit + 1}",
-                "tickSize": tick,
-            },
-            {"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "10000000", "stepSize": "0.001"},
-            {"filterType": "MIN_NOTIONAL", "notional": "5.0"},
-        ],
-    }
+    return [
+        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": f"{100 * instrument.level // unit + 1}", "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "10000000", "stepSize": "0.001"},
+    ]

@@ -1,4 +1,4 @@
-"""A simulated Binance USD-M as a whole: what it is told to do, what it plays, and what it has sent to whom."""
+"""A simulated Binance as a whole: what it is told to do, what it plays, and what it has sent to whom."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Final
 
 import attrs
 
-from quantlab_collector.simulators.binance_messages import BinanceMessages
+from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.simulators.binance_venue import USDM, Venue
+from quantlab_collector.simulators.faults import Faults
 from quantlab_collector.simulators.feed import Feed, Mix
 from quantlab_collector.simulators.ledger import Ledger
 from quantlab_collector.simulators.market import Market
@@ -37,12 +39,15 @@ def _as_listed(symbols: Iterable[str]) -> tuple[str, ...]:
 class BinanceOptions:
     """What to simulate, and how it behaves."""
 
+    venue: Venue = attrs.field(default=USDM, kw_only=True)
     symbols: tuple[str, ...] = attrs.field(default=DEFAULT_SYMBOLS, converter=_as_listed)
     dead_symbols: tuple[str, ...] = ("MATICUSDT",)
-    """Listed by REST as SETTLING, and silent."""
+    """Listed by REST as no longer traded, and silent."""
+    idle_symbols: tuple[str, ...] = attrs.field(default=(), converter=_as_listed)
+    """Those of ``symbols`` that nobody trades: no quote changes and no trade happens, and mark prices go on."""
     rate: float = 200.0
     """Events a second, over all topics that were ever subscribed. An event that two connections get is one event."""
-    mix: Mix = Mix()
+    mix: Mix = attrs.field(default=attrs.Factory(lambda options: options.venue.mix, takes_self=True))
     seed: int = 1
     limit: int | None = None
     """So many events, and then silence on open connections."""
@@ -52,9 +57,13 @@ class BinanceOptions:
     ssl_context: ssl.SSLContext | None = None
     """Of the WebSocket; REST is plain HTTP."""
     ledger_file: Path | None = None
-    ping_interval: float = 180.0
-    pong_timeout: float = 600.0
+    ping_interval: float = attrs.field(default=attrs.Factory(lambda options: options.venue.ping_interval, takes_self=True))
+    pong_timeout: float = attrs.field(default=attrs.Factory(lambda options: options.venue.pong_timeout, takes_self=True))
     max_lifetime: float = 24 * 3600.0
+    shutdown_notice: float | None = None
+    """So long before the end of its lifetime a connection is told ``serverShutdown``; never, unless given."""
+    time_scale: float = attrs.field(default=1.0, validator=attrs.validators.gt(0))
+    """The long intervals above pass so many times faster: with 1440 a day's cut comes after a minute."""
     wall_clock: Callable[[], int] = time.time_ns
     """The time that the exchange tells. Pace and limits follow Trio's clock."""
 
@@ -81,7 +90,7 @@ class BinanceSimulator:
     def __init__(self, options: BinanceOptions) -> None:
         self.options = options
         self.market = Market(options.seed, options.symbols)
-        self.messages = BinanceMessages(self.market)
+        self.messages = options.venue.messages(self.market)
         """Tells every event again: as JSON and as the RAW events that are expected of it."""
         self.feed = Feed(
             options.symbols,
@@ -90,7 +99,10 @@ class BinanceSimulator:
             mix=options.mix,
             limit=options.limit,
             wall_clock=options.wall_clock,
+            idle={(kind, symbol) for kind in (StreamType.BBO, StreamType.TRADE) for symbol in options.idle_symbols},
         )
+        self.faults = Faults(self.feed, options.wall_clock)
+        """The hand that disturbs it."""
         self.ledger = Ledger(options.ledger_file)
         self.connections: list[ConnectionInfo] = []
         """All connections since the start, the oldest first."""

@@ -10,6 +10,8 @@ Three things follow from that, and tests rely on them:
 * A topic starts at its first subscription with number 0 and goes on for ever, listened to or not, as markets do: who comes back
   after an outage finds a hole in the numbers.
 * The order of topics is a shuffle by the seed, repeated; the mix of kinds is exact in every turn.
+
+What a test does to the events, such as muting a topic, is kept in ``Feed.distortions``: ``Faults`` speaks the verbs.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -26,6 +28,7 @@ import attrs
 import trio
 
 from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.simulators.distortions import Distortions
 from quantlab_collector.simulators.market import MAX_DELAY_MS
 
 TICK: Final = 0.01
@@ -78,12 +81,14 @@ class Series:
 class MarketEvent:
     """One event that happened. Its text is made when the first connection sends it, and shared."""
 
-    __slots__ = ("exchange_ms", "number", "series", "text")
+    __slots__ = ("copies", "exchange_ms", "number", "series", "text")
 
     def __init__(self, series: Series, number: int, exchange_ms: int) -> None:
         self.series = series
         self.number = number
         self.exchange_ms = exchange_ms
+        self.copies = 1
+        """How often it is delivered: once, unless a test wants it otherwise."""
         self.text: str | None = None
 
 
@@ -98,7 +103,7 @@ class Listener:
         """Events that the tape had forgotten before they were read."""
 
     async def receive(self) -> list[MarketEvent]:
-        """The next events, at least one. Asking again says that the ones before are done with."""
+        """The next events; none when all of them are muted. Asking again says that the ones before are done with."""
         self.place = self._taken
         await trio.lowlevel.checkpoint()
         while self.place == self._feed.happened:
@@ -122,8 +127,13 @@ class Feed:
         mix: Mix,
         limit: int | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
+        idle: Collection[tuple[StreamType, str]] = (),
     ) -> None:
-        self.series = {(kind, symbol): Series(kind, symbol) for symbol in symbols for kind in mix.weights()}
+        weights = mix.weights()
+        self.series = {(kind, symbol): Series(kind, symbol) for symbol in symbols for kind in weights}
+        self.distortions = Distortions()
+        self.delisted: set[str] = set()
+        """Symbols that were traded once. Nothing happens on them any more, and no list should name them as traded."""
         self.happened = 0
         """Events so far, of all series."""
         self.news = trio.Event()
@@ -135,8 +145,8 @@ class Feed:
         self._tape: list[MarketEvent | None] = [None] * _TAPE
         self._listeners: set[Listener] = set()
         self._quiet = trio.Event()
-        weights = mix.weights()
-        self._turn = [series for series in self.series.values() for _ in range(weights[series.kind])]
+        speaking = [series for key, series in self.series.items() if key not in idle]
+        self._turn = [series for series in speaking for _ in range(weights[series.kind])]
         random.Random(seed).shuffle(self._turn)  # noqa: S311 - an order that can be repeated, not a secret
         self._open: set[Series] = set()
         self._wheel: list[Series] = []
@@ -149,6 +159,17 @@ class Feed:
         if series not in self._open:
             self._open.add(series)
             self._wheel = [each for each in self._turn if each in self._open]
+
+    def delist(self, symbol: str) -> None:
+        """Let nothing more happen on a symbol, for good."""
+        self.delisted.add(symbol)
+        self._turn = [series for series in self._turn if series.symbol != symbol]
+        self._wheel = [series for series in self._wheel if series.symbol != symbol]
+
+    def skip(self, series: Series, count: int) -> None:
+        """Let ``count`` events happen at once and unheard: their numbers are used up, and REST knows of them."""
+        series.next_number += count
+        series.times.extend([self._stamp_ms] * count)
 
     @contextmanager
     def listen(self) -> Iterator[Listener]:
@@ -165,8 +186,11 @@ class Feed:
         self._listeners.discard(listener)
 
     def between(self, start: int, end: int) -> list[MarketEvent]:
-        """What the tape holds from one place to another."""
-        return [event for place in range(start, end) if (event := self._tape[place % _TAPE]) is not None]
+        """What the tape holds from one place to another, as often as it is to be delivered."""
+        events = [event for place in range(start, end) if (event := self._tape[place % _TAPE]) is not None]
+        if any(event.copies != 1 for event in events):
+            return [event for event in events for _ in range(event.copies)]
+        return events
 
     # ------------------------------------------------------------------------------------------- when it happens
 
@@ -217,6 +241,8 @@ class Feed:
             series = self._wheel[self._spoke]
             event = MarketEvent(series, series.next_number, start + length * (index + 1) // count)
             series.next_number += 1
+            if self.distortions.active:
+                self.distortions.apply(event, series.kind, series.symbol)
             series.times.append(event.exchange_ms)
             self._tape[(self.happened + index) % _TAPE] = event
         self.happened += count

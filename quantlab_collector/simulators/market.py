@@ -30,6 +30,8 @@ MAX_DELAY_MS: Final = 3
 """How long after a match its message is pushed, at most."""
 
 _E8: Final = 10**8
+_FILLS: Final = 3
+"""Raw trade ids that a trade uses up. Those that it has no fill for carry nothing."""
 _USUAL_FUNDING_E8: Final = 10_000
 
 PACE: Final = {StreamType.BBO: 7, StreamType.TRADE: 2, StreamType.MARK_PRICE: 1}
@@ -84,6 +86,14 @@ class Print(msgspec.Struct, frozen=True, gc=False):
     delay_ms: int
 
 
+class Fill(msgspec.Struct, frozen=True, gc=False):
+    """One raw trade id, and what was filled under it."""
+
+    fill_id: int
+    qty: str | None
+    """``None`` for an id that was used up without a trade."""
+
+
 class Mark(msgspec.Struct, frozen=True, gc=False):
     """Event n of the mark price and what is told along with it."""
 
@@ -129,9 +139,9 @@ class SymbolMarket:
         """What trade ``number`` says."""
         chance = self._chance(StreamType.TRADE, number)
         side = BUY if chance & 1 else SELL
-        qty = 1 + (chance >> 8) % 2_000
+        qty = _trade_qty(chance)
         retail = qty // 4 if (chance >> 24) % 16 == 0 else 0
-        first_fill = self.first_fill + 3 * number
+        first_fill = self.first_fill + _FILLS * number
         return Print(
             price=self._price(self._ticks(StreamType.TRADE, number) + (side == BUY)),
             qty=_thousandths(qty),
@@ -139,9 +149,18 @@ class SymbolMarket:
             side=side,
             trade_id=self.first_trade + number,
             first_fill=first_fill,
-            last_fill=first_fill + (chance >> 32) % 3,
+            last_fill=first_fill + _more_fills(chance),
             delay_ms=(chance >> 40) % (MAX_DELAY_MS + 1),
         )
+
+    def fills(self, number: int) -> list[Fill]:
+        """The ids that trade ``number`` uses up, with the quantities that make up its own; all trades together leave no hole."""
+        chance = self._chance(StreamType.TRADE, number)
+        qty, more = _trade_qty(chance), _more_fills(chance)
+        share = qty // (more + 1)
+        parts = [qty - more * share, *[share] * more] + [0] * (_FILLS - 1 - more)
+        first = self.first_fill + _FILLS * number
+        return [Fill(first + place, _thousandths(part) if part else None) for place, part in enumerate(parts)]
 
     def mark(self, number: int) -> Mark:
         """What mark price ``number`` says."""
@@ -212,6 +231,14 @@ class Market:
 def _salt(seed: int, symbol: str, what: str) -> int:
     # Not hash(): that one differs from process to process.
     return int.from_bytes(blake2b(f"{seed}/{symbol}/{what}".encode(), digest_size=8).digest())
+
+
+def _trade_qty(chance: int) -> int:
+    return 1 + (chance >> 8) % 2_000
+
+
+def _more_fills(chance: int) -> int:
+    return (chance >> 32) % _FILLS
 
 
 def _zigzag(number: int) -> int:

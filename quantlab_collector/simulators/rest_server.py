@@ -14,6 +14,8 @@ from quart import Request, Response, request
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 
+from quantlab_collector.simulators.door import Door
+
 _GRACE: Final = 0.2
 
 Arguments = Mapping[str, str]
@@ -32,24 +34,30 @@ Tell = Callable[[str, Arguments], Answer | None]
 """A path and its arguments in, an answer out; ``None`` becomes 404."""
 
 
-async def serve_rest(tell: Tell, host: str, port: int, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve until cancelled; the started value is the address."""
+async def serve_rest(
+    tell: Tell, host: str, port: int, door: Door | None = None, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until cancelled; the started value is the address. Who is let in is the door's business."""
     config = Config()
     config.bind = [f"{host}:{port}"]
     config.accesslog = config.errorlog = None
     config.graceful_timeout = _GRACE
     async with trio.open_nursery() as nursery:
-        addresses: list[str] = await nursery.start(hypercorn.trio.serve, create_app(tell), config)
+        addresses: list[str] = await nursery.start(hypercorn.trio.serve, create_app(tell, door or Door()), config)
         task_status.started(addresses[0])
 
 
-def create_app(tell: Tell) -> QuartTrio:
+def create_app(tell: Tell, door: Door) -> QuartTrio:
     """The function as a web application."""
     app = QuartTrio(__name__)
     app.asgi_http_class = _FinishedConnection
 
     @app.get("/<path:path>")
     async def answer_with_json(path: str) -> Response:
+        if door.leaves_hanging():
+            await trio.sleep_forever()
+        if refusal := door.refusal():
+            return Response("{}", refusal.status, headers=dict(refusal.headers), mimetype="application/json")
         answer = tell(f"/{path}", request.args)
         if answer is None:
             return Response("", 404)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from quantlab_collector.contracts.events import Bbo, Funding, MarkPrice, OpenInterest, StreamType, Trade
 from quantlab_collector.contracts.topics import Topic
-from quantlab_collector.exchanges.okx import CHANNELS, OKX, instrument
+from quantlab_collector.exchanges.okx import CHANNELS, OKX
+from quantlab_collector.exchanges.okx_messages import instrument
 from quantlab_collector.exchanges.protocol import (
     BinaryMessage,
     ConnectionPlan,

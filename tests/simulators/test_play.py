@@ -13,8 +13,8 @@ from trio_websocket import open_websocket_url
 
 from quantlab_collector.simulators.ledger import read_ledger
 from quantlab_collector.simulators.market import Market
-from quantlab_collector.simulators.play import Playing, PlayOptions, simulate
-from simulators.support import KINDS
+from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, simulate
+from simulators.support import KINDS, frame_client, status_of
 
 
 async def test_it_tells_where_it_is_and_what_it_sent(tmp_path, nursery):
@@ -31,6 +31,45 @@ async def test_it_tells_where_it_is_and_what_it_sent(tmp_path, nursery):
     first = Market(3, ["BTCUSDT"])["BTCUSDT"].first_trade
     sent = [(entry.symbol, entry.number, entry.exchange_ms) for entry in read_ledger(file).entries()]
     assert sent[:300] == [(trade["s"], trade["a"] - first, trade["T"]) for trade in received]
+
+
+PATHS = {
+    "binance": ("/public/ws/btcusdt@bookTicker", None),
+    "binance-spot": ("/ws/btcusdt@bookTicker", None),
+    "bybit": ("/v5/public/linear", {"op": "subscribe", "args": ["orderbook.1.BTCUSDT"]}),
+    "bybit-spot": ("/v5/public/spot", {"op": "subscribe", "args": ["orderbook.1.BTCUSDT"]}),
+    "okx": ("/ws/v5/public", {"op": "subscribe", "args": [{"channel": "bbo-tbt", "instId": "BTC-USDT-SWAP"}]}),
+}
+
+
+async def test_all_of_them_play_and_obey_a_script(tmp_path):
+    assert PATHS.keys() == SIMULATORS.keys()
+    script = tmp_path / "one.script"
+    script.write_text('at 1500ms close 1012 "second" connection=2\nat 1600ms close 1001 "first" connection=1\n')
+    told: list[Playing] = []
+    ends: dict[str, list[tuple[int, str]]] = {}
+
+    async def listen(playing: Playing) -> None:
+        path, request = PATHS[playing.exchange]
+        assert await status_of(playing, "/nowhere") >= 400  # whoever is refused has no number
+        async with frame_client(playing, path) as first, frame_client(playing, path) as second:
+            for client in (first, second):
+                if request:
+                    client.protocol.send_text(json.dumps(request).encode())
+                    await client._write(client.protocol.data_to_send())
+                await client.read_until(3)
+            for client in (second, first):
+                await client.read_all()
+                ends.setdefault(playing.exchange, []).append((client.protocol.close_code, client.protocol.close_reason))
+
+    options = PlayOptions(exchanges=tuple(SIMULATORS), symbols=("BTCUSDT",), rate=500.0, script=script)
+    async with trio.open_nursery() as playing:
+        await playing.start(simulate, options, told.append)
+        async with trio.open_nursery() as listening:
+            for each in told:
+                listening.start_soon(listen, each)
+        playing.cancel_scope.cancel()
+    assert ends == {name: [(1012, "second"), (1001, "first")] for name in SIMULATORS}
 
 
 async def test_an_exchange_that_nobody_plays():
