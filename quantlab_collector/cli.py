@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,7 +25,8 @@ from quantlab_collector.reports import plan_tables, summary_as_json, summary_tab
 from quantlab_collector.runtime.logs import open_log, take_over_logging
 from quantlab_collector.service import EXIT_PENDING, check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
-from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, simulate
+from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, play_recording, simulate
+from quantlab_collector.simulators.replay import ReplayOptions
 from quantlab_collector.storage import recording
 from quantlab_collector.storage.objects import StoreFault, open_objects
 from quantlab_collector.storage.spool import SpoolInUseError
@@ -79,9 +81,13 @@ def _simulated(playing: Iterable[Playing]) -> dict[str, str]:
     """Settings that lead to the simulators, and never into the real store."""
     settings = {"QUANTLAB_STORAGE__URL": "./data-simulated", "QUANTLAB_SPOOL__DIR": "./spool-simulated"}
     for one in playing:
-        settings[f"QUANTLAB_EXCHANGES__{one.exchange.upper()}__WS_URL"] = one.ws_url
-        settings[f"QUANTLAB_EXCHANGES__{one.exchange.upper()}__REST_URL"] = one.rest_url
+        settings[f"QUANTLAB_EXCHANGES__{_variable(one.exchange)}__WS_URL"] = one.ws_url
+        settings[f"QUANTLAB_EXCHANGES__{_variable(one.exchange)}__REST_URL"] = one.rest_url
     return settings
+
+
+def _variable(exchange: str) -> str:
+    return exchange.upper().replace("-", "_")
 
 
 def _record(config: Config) -> int:
@@ -141,31 +147,57 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
 @click.option("--symbols", callback=lambda _c, _p, text: _split(text), metavar="A,B,…")
 @click.option("--rate", default=200.0, show_default=True, help="Events a second, of each exchange.")
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same market.")
+@click.option("--time-scale", default=1.0, show_default=True, help="The exchange's own long intervals, so many times faster.")
+@click.option("--script", type=click.Path(exists=True, path_type=Path), help="A file of faults: «at 5s close 1001».")
+@click.option("--corpus", type=click.Path(exists=True, path_type=Path), help="Play this recording; --exchange says whose it is.")
+@click.option("--speed", default=1.0, show_default=True, help="With --corpus: so many times as fast.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, help="Of the first WebSocket; the addresses after it get the next ones. 0 takes what is free.")
 @click.option("--ledger", type=click.Path(path_type=Path), help="Write down every event that was sent.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a simulator.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def simulate_command(
-    *, exchanges: tuple[str, ...], symbols: tuple[str, ...] | None, as_json: bool, until_stdin_closes: bool, **options: Any
+    *,
+    exchanges: tuple[str, ...],
+    symbols: tuple[str, ...] | None,
+    corpus: Path | None,
+    speed: float,
+    as_json: bool,
+    until_stdin_closes: bool,
+    **options: Any,
 ) -> None:
-    """Run the simulators alone, and print their addresses."""
-    given = PlayOptions(exchanges=exchanges or tuple(SIMULATORS), **options)
-    given = given if symbols is None else attrs.evolve(given, symbols=symbols)
+    """Run the simulators alone; print their addresses, and what they play."""
 
     def report(playing: Playing) -> None:
         if as_json:
             click.echo(json.dumps(attrs.asdict(playing)))
         else:
-            click.echo(f"{playing.exchange}  WebSocket {playing.ws_url}  REST {playing.rest_url}")
+            rest = f"  REST {playing.rest_url}" if playing.rest_url else ""
+            click.echo(f"{playing.exchange}  WebSocket {playing.ws_url}{rest}  {playing.playing}")
 
-    trio.run(_simulate_until_stopped, given, report, until_stdin_closes)
+    def report_fault(exchange: str, order: str) -> None:
+        click.echo(f"{exchange}  {order}", err=True)
+
+    play: Callable[[], Awaitable[None]]
+    if corpus is None:
+        given = PlayOptions(exchanges=exchanges or tuple(SIMULATORS), **options)
+        given = given if symbols is None else attrs.evolve(given, symbols=symbols)
+        play = partial(simulate, given, report, report_fault)
+    elif len(exchanges) != 1:
+        _fail(EXIT_CONFIG, "--corpus needs one --exchange: a recording does not say whose it is")
+    else:
+        replay = ReplayOptions(corpus, exchanges[0], speed, host=options["host"], port=options["port"])
+        play = partial(play_recording, replay, report, options["script"], report_fault)
+    try:
+        trio.run(_play_until_stopped, play, until_stdin_closes)
+    except* (OSError, ValueError) as faults:
+        _fail(EXIT_ERROR, "; ".join(str(fault) for fault in _leaves(faults)))
 
 
-async def _simulate_until_stopped(options: PlayOptions, report: Any, until_stdin_closes: bool) -> None:
+async def _play_until_stopped(play: Callable[[], Awaitable[None]], until_stdin_closes: bool) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(simulate, options, report)
+            nursery.start_soon(play)
             if until_stdin_closes:
                 stdin = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
                 nursery.start_soon(_cancel_at_end, stdin, nursery.cancel_scope)

@@ -19,6 +19,7 @@ from quantlab_collector.config.rules import impossible
 from quantlab_collector.config.tree import TABLES, CollectorOptions, Config, ExchangeOptions, KeyPath
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.exchanges.protocol import Exchange
+from quantlab_collector.exchanges.registry import ON_REQUEST
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ def _read_exchanges(
     found = {}
     for name, exchange in exchanges.items():
         default = ExchangeOptions(
+            enabled=name not in ON_REQUEST,
             symbols=collector.symbols,
             streams=exchange.streams,
             ws_url=exchange.endpoints.ws_url,

@@ -32,7 +32,7 @@ class _Instrument(msgspec.Struct):
 
 
 class _InstrumentPage(msgspec.Struct):
-    list: list[_Instrument]
+    items: list[_Instrument] = msgspec.field(name="list")
     nextPageCursor: str = ""  # noqa: N815 - the exchange's name
 
 
@@ -45,7 +45,7 @@ class _LastTrade(msgspec.Struct):
 
 
 class _TradePage(msgspec.Struct):
-    list: list[_LastTrade]
+    items: list[_LastTrade] = msgspec.field(name="list")
 
 
 class BybitRest:
@@ -82,7 +82,7 @@ class BybitRest:
 
 def _read_instruments(body: bytes) -> Instruments:
     page = _result(body, _Envelope[_InstrumentPage])
-    return Instruments(frozenset(i.symbol for i in page.list if i.status == "Trading"), page.nextPageCursor or None)
+    return Instruments(frozenset(i.symbol for i in page.items if i.status == "Trading"), page.nextPageCursor or None)
 
 
 def _read_book(topic: Topic, body: bytes) -> list[Newest]:
@@ -90,7 +90,7 @@ def _read_book(topic: Topic, body: bytes) -> list[Newest]:
 
 
 def _read_trade(topic: Topic, body: bytes) -> list[Newest]:
-    return [Newest(topic, trade.time * MS) for trade in _result(body, _Envelope[_TradePage]).list[:1]]
+    return [Newest(topic, trade.time * MS) for trade in _result(body, _Envelope[_TradePage]).items[:1]]
 
 
 def _result(body: bytes, shape: type[_Envelope[_T]]) -> _T:

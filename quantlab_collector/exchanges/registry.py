@@ -13,5 +13,5 @@ _ALL: tuple[Exchange, ...] = (binance.USDM, bybit.LINEAR, okx.OKX, binance.SPOT,
 
 EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType({exchange.name: exchange for exchange in _ALL})
 
-BY_DEFAULT: Final = frozenset({"binance", "bybit", "okx"})
-"""Recorded unless the user says otherwise; the spot markets are for who asks for them."""
+ON_REQUEST: Final = frozenset({binance.SPOT.name, bybit.SPOT.name})
+"""Recorded only when the user enables them; the others are recorded unless the user disables them."""

@@ -18,6 +18,7 @@ import trio
 
 import quantlab_collector
 from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.exchanges.registry import EXCHANGES
 
 START_LIMIT = 30
 # The package that the tests import is the one that runs, installed or not.
@@ -100,13 +101,16 @@ async def collector(folder: Path, config: str, *, environ=None):
             await process.wait()
 
 
-def config_for(simulator, *, symbols, ca_file=None, flush="5s", more=""):
-    """A config that records from a simulator into ``data``, with the status page on a free port."""
+def config_for(simulator, *, symbols, exchange="binance", ca_file=None, flush="5s", more=""):
+    """A config that records from one simulator into ``data``, with the status page on a free port."""
     ca = f'ca_file = "{ca_file}"\n' if ca_file else ""
+    others = "".join(f"[exchanges.{name}]\nenabled = false\n" for name in EXCHANGES if name != exchange)
     return f"""
 [collector]
 symbols = {json.dumps(list(symbols))}
-[exchanges.binance]
+{others}
+[exchanges.{exchange}]
+enabled = true
 ws_url = "{simulator.ws_url}"
 rest_url = "{simulator.rest_url}"
 {ca}
