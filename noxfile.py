@@ -200,6 +200,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """The tests of whole processes, longer: a minute of each exchange with interruptions, a hundred kills."""
+    install_dev(session)
+    install_wheel(session)
+    session.env.update({"QUANTLAB_TEST_EXCHANGE_SECONDS": "60", "QUANTLAB_TEST_SECONDS": "60", "QUANTLAB_TEST_KILLS": "100"})
+    pytest(session, "tests/service", "--capture=no")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew; what is locked stays unless told otherwise: nox -s lock -- --upgrade."""
     install_dev(session)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os.path
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 from quantlab_collector.config.faults import shown
-from quantlab_collector.config.tree import Config, KeyPath
+from quantlab_collector.config.tree import Config, ExchangeOptions, KeyPath
 from quantlab_collector.config.units import format_duration, format_size
+from quantlab_collector.exchanges.registry import EXCHANGES
 from quantlab_collector.storage.objects import local_path
 
 SEGMENTS_IN_SPOOL: Final = 2
@@ -73,8 +74,17 @@ def _folders(config: Config) -> Iterator[Conflict]:
 def _same_symbols(config: Config) -> Iterator[Conflict]:
     """Two of our symbols must not mean one of the exchange's: their events could not be told apart."""
     for name, options in config.exchanges.items():
-        natives = Counter(options.symbol_map.get(symbol, symbol) for symbol in options.symbols)
+        native_of = _native_of(name, options)
+        natives = Counter(map(native_of, options.symbols))
         paths: tuple[KeyPath, ...] = (("exchanges", name, "symbol_map"), ("exchanges", name, "symbols"), ("collector", "symbols"))
         for native in (native for native, count in natives.items() if count > 1):
-            ours = [symbol for symbol in options.symbols if options.symbol_map.get(symbol, symbol) == native]
+            ours = [symbol for symbol in options.symbols if native_of(symbol) == native]
             yield Conflict(paths, f"{' and '.join(ours)} both mean {shown(native)}")
+
+
+def _native_of(name: str, options: ExchangeOptions) -> Callable[[str], str]:
+    """How an exchange calls a symbol."""
+    rest = EXCHANGES[name].rest if name in EXCHANGES else None
+    if rest is None:
+        return lambda symbol: options.symbol_map.get(symbol, symbol)
+    return lambda symbol: rest.native(symbol, options.symbol_map)

@@ -4,6 +4,8 @@ import textwrap
 
 import pytest
 
+from quantlab_collector.config import ConfigError, load
+
 DURATION = 'must be a duration such as "500ms", "60s", "5m" or "24h"'
 SIZE = 'must be a size such as "128MiB", "20GiB" or "2MB", or a number of bytes'
 RANGE = "must be longer than nothing and at most 8760h"
@@ -380,4 +382,14 @@ def test_a_number_of_thousands_of_digits(errors):
     digits = "f" * 5000
     assert errors(f"[queue]\nmax_events = 0x{digits}") == [
         "collector.toml: queue.max_events: must be between 1 and 100000000, not a number beyond 64 bits"
+    ]
+
+
+def test_a_mapped_name_and_a_made_one_may_be_the_same(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('[exchanges.okx]\nsymbols = ["BTCUSDT", "XUSDT"]\nsymbol_map = { XUSDT = "BTC-USDT-SWAP" }\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert [error.split(": ", 1)[1] for error in caught.value.errors] == [
+        'exchanges.okx.symbol_map: BTCUSDT and XUSDT both mean "BTC-USDT-SWAP"'
     ]
