@@ -42,6 +42,10 @@ def _collect(wire: str, folder: Path, url: str, ca_file: Path, symbols: int) -> 
 [collector]
 symbols = {json.dumps(symbol_names(symbols))}
 stop_timeout = "5m"  # all is to be stored, whatever it costs
+[exchanges.bybit]
+enabled = false
+[exchanges.okx]
+enabled = false
 [exchanges.binance]
 ws_url = "{url}"
 ca_file = "{ca_file}"

@@ -148,6 +148,7 @@ OWN_COLUMNS = {
     "trade": "price, qty, side, trade_id",
     "mark_price": "mark_price, index_price",
     "funding": "funding_rate, next_funding_ts",
+    "open_interest": "open_interest",
 }
 
 
@@ -180,13 +181,16 @@ MESSAGE_STREAMS = {
     StreamType.TRADE: [StreamType.TRADE],
     StreamType.MARK_PRICE: [StreamType.MARK_PRICE, StreamType.FUNDING],
 }
+"""Of Binance: the streams that one message owes."""
+ONE_EACH = {stream: [stream] for stream in StreamType}
+"""Of Bybit and OKX: the ledger has an entry for each stream, also where one message tells several."""
 
 
-def owed(simulator, entries=None):
+def owed(simulator, entries=None, streams_of=MESSAGE_STREAMS):
     """What a recorder owes for what the ledger says was sent: rows by stream, told again by the oracle."""
     rows = {stream: Counter() for stream in OWN_COLUMNS}
     for entry in simulator.ledger.entries() if entries is None else entries:
-        for stream in MESSAGE_STREAMS[entry.kind]:
+        for stream in streams_of[entry.kind]:
             event = simulator.messages.raw(stream, entry.symbol, entry.number, entry.exchange_ms)
             rows[stream.value][row(event, stream.value)] += 1
     return rows
