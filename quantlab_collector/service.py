@@ -31,7 +31,7 @@ from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange, Exch
 from quantlab_collector.exchanges.registry import EXCHANGES
 from quantlab_collector.intake.alignment import Alignment
 from quantlab_collector.intake.connection import Connecting
-from quantlab_collector.intake.instruments import tell_unlisted, unlisted
+from quantlab_collector.intake.instruments import unlisted, watch_listing
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
 from quantlab_collector.intake.rest import RestClient, RestFault
@@ -205,7 +205,7 @@ async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, notices: 
         async with RestClient(options.rest_url, exchange.rest.limits, tls) as client:
             alignment = Alignment(exchange.rest, client, notices)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(tell_unlisted, exchange.name, plans, exchange.rest, client, notices)
+                nursery.start_soon(watch_listing, exchange.name, plans, exchange.rest, client, notices)
                 nursery.start_soon(run_exchange, plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
 
 

@@ -37,7 +37,7 @@ class Route:
     kinds: tuple[tuple[str, tuple[StreamType, ...]], ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Binance:
     """One market of the exchange, as the collector sees it."""
 

@@ -75,7 +75,8 @@ class RestClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._pool.__aexit__(kind, error, traceback)
+        with trio.move_on_after(1.0, shield=True):
+            await self._pool.__aexit__(kind, error, traceback)
 
     async def ask(self, request: RestRequest[_T]) -> _T:
         """Wait until the budget allows it, ask, and read the answer. Raises ``RestFault``."""

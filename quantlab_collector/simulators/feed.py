@@ -150,6 +150,7 @@ class Feed:
         random.Random(seed).shuffle(self._turn)  # noqa: S311 - an order that can be repeated, not a secret
         self._open: set[Series] = set()
         self._wheel: list[Series] = []
+        self._wheel_is_old = False
         self._spoke = 0
 
     # ------------------------------------------------------------------------------------------------ who hears
@@ -158,7 +159,7 @@ class Feed:
         """Somebody has subscribed: from now on, and for good, events of this series happen."""
         if series not in self._open:
             self._open.add(series)
-            self._wheel = [each for each in self._turn if each in self._open]
+            self._wheel_is_old = True
 
     def delist(self, symbol: str) -> None:
         """Let nothing more happen on a symbol, for good."""
@@ -221,6 +222,9 @@ class Feed:
             now = trio.current_time()
             credit = min(credit + self._rate * (now - before), max(self._rate * CATCH_UP, 1.0))
             before = now
+            if self._wheel_is_old:  # made here and not in open(): thousands of topics are opened between two ticks
+                self._wheel = [series for series in self._turn if series in self._open]
+                self._wheel_is_old = False
             if self.stopped or not self._wheel:
                 credit = 0.0
             elif not self._someone_is_behind(now):
