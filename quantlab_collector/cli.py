@@ -23,7 +23,7 @@ from quantlab_collector.config import Config, ConfigError, LogFormat, load, mask
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
 from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
 from quantlab_collector.runtime.logs import open_log, take_over_logging
-from quantlab_collector.service import EXIT_PENDING, check_symbols, plans_of, serve
+from quantlab_collector.service import check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, play_recording, simulate
 from quantlab_collector.simulators.replay import ReplayOptions
@@ -31,6 +31,7 @@ from quantlab_collector.storage import recording
 from quantlab_collector.storage.objects import StoreFault, open_objects
 from quantlab_collector.storage.spool import SpoolInUseError
 
+EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 2
 
@@ -107,12 +108,14 @@ def _record(config: Config) -> int:
 
 
 def _leave(code: int) -> NoReturn:
+    """End here and now.
+
+    Threads of ours or of the libraries (Arrow's, the store's) may still be at work, and an interpreter that is taken down under
+    them aborts now and then: the exit code would be a lie.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    if code == EXIT_PENDING:
-        # Threads may still hang in the store or on the disk; the interpreter would wait for them, or stumble over them.
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)
 
 
 # ------------------------------------------------------------------------------------------------------------- check
@@ -137,6 +140,7 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
     except (StoreFault, OSError) as fault:
         _fail(EXIT_ERROR, f"the store does not take data: {fault}")
     _OUT.print(f"config and plan are sound; the store at {mask_text(config.storage.url)} takes data")
+    _leave(EXIT_OK)
 
 
 # ---------------------------------------------------------------------------------------------------------- simulate
@@ -242,7 +246,7 @@ def inspect(url: str, verify: bool, as_json: bool) -> None:
             click.echo(f"wrong: {problem}", err=True)
         if verify and not problems:
             _OUT.print("verified: every part is what its manifest says, and no manifest is missing")
-    sys.exit(EXIT_ERROR if problems else 0)
+    _leave(EXIT_ERROR if problems else EXIT_OK)
 
 
 # ----------------------------------------------------------------------------------------------------------- helpers
@@ -263,7 +267,7 @@ def _split(text: str | None) -> tuple[str, ...] | None:
 
 def _fail(code: int, text: str) -> NoReturn:
     click.echo(f"quantlab-collector: {mask_addresses(text)}", err=True)
-    sys.exit(code)
+    _leave(code)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

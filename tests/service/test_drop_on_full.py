@@ -53,6 +53,9 @@ async def test_stored_and_counted_dropped_is_what_was_sent(open_wire, tmp_path, 
     assert stored.written + stored.dropped == stored.received == sum(map(len, sent.values()))
     in_manifests = {loss.stream: loss.count for loss in bench.stored().drops}
     for stream, rows in sent.items():
+        if stream == "open_interest":
+            assert not rows  # Binance has none
+            continue
         account = bench.state.books.account("binance", stream)
         assert got[stream].keys() <= rows.keys()
         assert len(got[stream]) + account.dropped["queue_full"] == len(rows), stream
