@@ -6,18 +6,17 @@ https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.protocol import Instruments, Newest, RestLimits, RestRequest
+from quantlab_collector.exchanges.reading import MS, PastMillis, read_answer
 
-_MS: Final = 1_000_000
-_Millis = Annotated[int, msgspec.Meta(ge=0, le=(2**63 - 1) // _MS)]
 _TRADING: Final = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
 
 
@@ -35,11 +34,11 @@ class _Timed(msgspec.Struct):
     """A row of ``ticker/bookTicker`` and of ``premiumIndex``."""
 
     symbol: str
-    time: _Millis
+    time: PastMillis
 
 
 class _LastTrade(msgspec.Struct):
-    T: _Millis
+    T: PastMillis
 
 
 class _SpotInstrument(msgspec.Struct):
@@ -52,7 +51,7 @@ class _SpotInfo(msgspec.Struct):
 
 
 class _SpotTrade(msgspec.Struct):
-    time: _Millis
+    time: PastMillis
 
 
 class BinanceUsdmRest:
@@ -116,32 +115,21 @@ def _by_name(topics: Iterable[Topic], symbol_map: Mapping[str, str], *streams: S
 
 
 def _read_spot_instruments(body: bytes) -> Instruments:
-    return Instruments(frozenset(i.symbol for i in _decode(body, _SpotInfo).symbols if i.status == "TRADING"))
+    return Instruments(frozenset(i.symbol for i in read_answer(body, _SpotInfo).symbols if i.status == "TRADING"))
 
 
 def _read_last_spot_trade(topics: list[Topic], body: bytes) -> list[Newest]:
-    return [Newest(topic, trade.time * _MS) for trade in _decode(body, list[_SpotTrade])[-1:] for topic in topics]
+    return [Newest(topic, trade.time * MS) for trade in read_answer(body, list[_SpotTrade])[-1:] for topic in topics]
 
 
 def _read_instruments(body: bytes) -> Instruments:
-    info = _decode(body, _ExchangeInfo)
+    info = read_answer(body, _ExchangeInfo)
     return Instruments(frozenset(i.symbol for i in info.symbols if i.status == "TRADING" and i.contractType in _TRADING))
 
 
 def _read_times(asked: Mapping[str, list[Topic]], body: bytes) -> list[Newest]:
-    return [Newest(topic, row.time * _MS) for row in _decode(body, list[_Timed]) for topic in asked.get(row.symbol, ())]
+    return [Newest(topic, row.time * MS) for row in read_answer(body, list[_Timed]) for topic in asked.get(row.symbol, ())]
 
 
 def _read_last_trade(topics: list[Topic], body: bytes) -> list[Newest]:
-    return [Newest(topic, trade.T * _MS) for trade in _decode(body, list[_LastTrade])[-1:] for topic in topics]
-
-
-_T = TypeVar("_T")
-
-
-def _decode(body: bytes, shape: type[_T]) -> _T:
-    decode: Callable[..., _T] = msgspec.json.decode
-    try:
-        return decode(body, type=shape)
-    except msgspec.MsgspecError as fault:
-        raise ValueError(str(fault)) from fault
+    return [Newest(topic, trade.T * MS) for trade in read_answer(body, list[_LastTrade])[-1:] for topic in topics]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -12,9 +12,8 @@ import msgspec
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.protocol import Instruments, Newest, RestLimits, RestRequest
-from quantlab_collector.exchanges.reading import MS
+from quantlab_collector.exchanges.reading import MS, PastMillis, read_answer
 
-_Millis = Annotated[int, msgspec.Meta(ge=0, le=(2**63 - 1) // MS)]
 _T = TypeVar("_T")
 
 
@@ -37,11 +36,11 @@ class _InstrumentPage(msgspec.Struct):
 
 
 class _Book(msgspec.Struct):
-    cts: _Millis
+    cts: PastMillis
 
 
 class _LastTrade(msgspec.Struct):
-    time: _Millis
+    time: PastMillis
 
 
 class _TradePage(msgspec.Struct):
@@ -94,11 +93,7 @@ def _read_trade(topic: Topic, body: bytes) -> list[Newest]:
 
 
 def _result(body: bytes, shape: type[_Envelope[_T]]) -> _T:
-    decode: Callable[..., _Envelope[_T]] = msgspec.json.decode
-    try:
-        answer = decode(body, type=shape, strict=False)
-    except msgspec.MsgspecError as fault:
-        raise ValueError(str(fault)) from fault
+    answer = read_answer(body, shape, strict=False)
     if answer.retCode != 0 or answer.result is None:
         raise ValueError(f"code {answer.retCode} {answer.retMsg[:100]!r}")
     return answer.result

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -12,9 +12,8 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.okx_messages import instrument
 from quantlab_collector.exchanges.protocol import Instruments, Newest, RestLimits, RestRequest
-from quantlab_collector.exchanges.reading import MS
+from quantlab_collector.exchanges.reading import MS, PastMillis, read_answer
 
-_Millis = Annotated[int, msgspec.Meta(ge=0, le=(2**63 - 1) // MS)]
 _T = TypeVar("_T")
 
 
@@ -32,7 +31,7 @@ class _Instrument(msgspec.Struct):
 
 class _Timed(msgspec.Struct):
     instId: str  # noqa: N815 - the exchange's name
-    ts: _Millis
+    ts: PastMillis
 
 
 _ALL_SWAPS: Final = {
@@ -84,11 +83,7 @@ def _read_times(asked: Mapping[str, Topic], body: bytes) -> list[Newest]:
 
 
 def _data(body: bytes, shape: type[_Envelope[_T]]) -> list[_T]:
-    decode: Callable[..., _Envelope[_T]] = msgspec.json.decode
-    try:
-        answer = decode(body, type=shape, strict=False)
-    except msgspec.MsgspecError as fault:
-        raise ValueError(str(fault)) from fault
+    answer = read_answer(body, shape, strict=False)
     if answer.code != "0":
         raise ValueError(f"code {answer.code}")
     return answer.data

@@ -7,7 +7,7 @@ be counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +17,9 @@ MS: Final = 1_000_000
 _MAX_MS: Final = (2**63 - 1) // MS
 Millis = Annotated[int, msgspec.Meta(ge=-_MAX_MS, le=_MAX_MS)]
 """A time that fits into RAW; nothing more is asked of it: a wrong time is recorded as sent."""
+
+PastMillis = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MS)]
+"""A time that REST tells and that is compared with; a negative one is no answer."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """All that a decoder may raise."""
@@ -49,6 +52,15 @@ def convert(message: Any, shape: type[_T]) -> _T:
         return msgspec.convert(message, shape, strict=False)
     except UNREADABLE as fault:
         raise Unreadable(reason_of(fault)) from None
+
+
+def read_answer(body: bytes, shape: type[_T], *, strict: bool = True) -> _T:
+    """The answer to a REST request, as ``shape``; what does not fit is a ``ValueError``. Not ``strict``: numbers as strings."""
+    decode: Callable[..., _T] = msgspec.json.decode
+    try:
+        return decode(body, type=shape, strict=strict)
+    except msgspec.MsgspecError as fault:
+        raise ValueError(str(fault)) from fault
 
 
 def without_empty(payload: Mapping[str, Any]) -> dict[str, Any]:
