@@ -1,11 +1,21 @@
-"""The few file operations that durability is made of. Everything that must survive a power cut goes through here."""
+"""The few file operations that durability is made of.
+
+Everything that the spool, the journal and a local store do to a disk goes through here, and from here to ``os``: one place to
+read, and one place where tests make a disk fail, be full, or lose its power.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+from typing import Final
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# ------------------------------------------------------------------------------------------------------------- content
 
 
 def create(path: Path) -> int:
@@ -13,11 +23,45 @@ def create(path: Path) -> int:
     return os.open(path, _CREATE, 0o600)
 
 
+def open_to_read(path: Path) -> int:
+    """A file to read; a link is an error, never followed."""
+    return os.open(path, _READ)
+
+
+def read(path: Path) -> bytes:
+    """The content of a file."""
+    fd = open_to_read(path)
+    try:
+        left = os.fstat(fd).st_size
+        chunks = []
+        while left and (chunk := os.read(fd, left)):
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of it: one ``write`` may take less."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def sync(fd: int) -> None:
+    """Have what was written on the disk, with the file's size and times."""
+    os.fsync(fd)
+
+
+def sync_data(fd: int) -> None:
+    """Have what was written on the disk, and of its size what is needed to read it."""
+    os.fdatasync(fd)
+
+
+def close(fd: int) -> None:
+    """Let go of a file."""
+    os.close(fd)
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
@@ -30,28 +74,61 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
         os.close(fd)
 
 
-def replace_synced(path: Path, data: bytes) -> None:
-    """Give a small file a new content; after a crash it has the old one or the new one, whole."""
-    beside = path.with_name(path.name + ".tmp")
-    beside.unlink(missing_ok=True)
-    write_synced(beside, data)
-    beside.replace(path)
-    sync_dir(path.parent)
+# --------------------------------------------------------------------------------------------------------------- names
 
 
-def rename_synced(source: Path, target: Path) -> None:
-    """Rename within one folder, and have the new name on the disk."""
-    source.rename(target)
-    sync_dir(target.parent)
+def rename(source: Path, target: Path) -> None:
+    """Give a file another name; what had that name is gone."""
+    os.rename(source, target)  # noqa: PTH104 (all go to ``os`` from here)
 
 
-def sync_file(path: Path) -> None:
-    """Have a file that someone else wrote on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, where there is none yet."""
+    os.link(source, target)
+
+
+def remove(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a name."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        os.unlink(path)  # noqa: PTH108 (all go to ``os`` from here)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove what a failed attempt left, as far as that is possible on a disk that has just failed."""
+    try:
+        os.unlink(path)  # noqa: PTH108 (all go to ``os`` from here)
+    except OSError:
+        return
+
+
+def make_dir(path: Path) -> None:
+    """A new folder, for its owner only."""
+    os.mkdir(path, 0o700)  # noqa: PTH102 (all go to ``os`` from here)
+
+
+def make_dirs(path: Path) -> None:
+    """A folder for everybody, and those around it, where they are missing."""
+    os.makedirs(path, exist_ok=True)  # noqa: PTH103 (all go to ``os`` from here)
+
+
+def remove_dir(path: Path) -> None:
+    """Remove a folder of ours and the files in it. Links are removed, never followed; a folder in it is an error."""
+    for name in os.listdir(path):  # noqa: PTH208 (all go to ``os`` from here)
+        os.unlink(path / name)  # noqa: PTH108 (all go to ``os`` from here)
+    os.rmdir(path)  # noqa: PTH106 (all go to ``os`` from here)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether this is a file, and not a link to one."""
+    return stat.S_ISREG(os.lstat(path).st_mode)
+
+
+def is_plain_dir(path: Path) -> bool:
+    """Whether this is a folder, and not a link to one."""
+    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def sync_dir(path: Path) -> None:
@@ -61,3 +138,26 @@ def sync_dir(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def rename_synced(source: Path, target: Path) -> None:
+    """Rename within one folder, and have the new name on the disk."""
+    rename(source, target)
+    sync_dir(target.parent)
+
+
+def replace_synced(path: Path, data: bytes) -> None:
+    """Give a small file a new content; after a crash it has the old one or the new one, whole."""
+    beside = path.with_name(path.name + ".tmp")
+    remove(beside, missing_ok=True)
+    write_synced(beside, data)
+    rename_synced(beside, path)
+
+
+# --------------------------------------------------------------------------------------------------------------- space
+
+
+def free_bytes(path: Path) -> int:
+    """How much more the disk takes from us."""
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize

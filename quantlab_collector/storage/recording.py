@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from quantlab_collector.contracts.layout import MANIFESTS, Partition, parse_manifest_key, parse_part_key
 from quantlab_collector.contracts.manifest import Gap, Loss, Manifest, Part, Previous, decode_manifest
 from quantlab_collector.contracts.schemas import RAW
-from quantlab_collector.storage.objects import LocalObjects
+from quantlab_collector.storage.objects import Objects
 
 _PARTS: Final = "exchange="
 
@@ -66,7 +66,7 @@ class Summary:
         return sum(holding.bytes for holding in self.holdings)
 
 
-def manifests(objects: LocalObjects) -> tuple[list[Committed], list[str]]:
+def manifests(objects: Objects) -> tuple[list[Committed], list[str]]:
     """All manifests, oldest first, and what is wrong with those that cannot be read."""
     found: list[Committed] = []
     problems: list[str] = []
@@ -123,7 +123,7 @@ def _holding(partition: Partition, parts: list[Part]) -> Holding:
 # ---------------------------------------------------------------------------------------------------------- verifying
 
 
-def verify(objects: LocalObjects, committed: list[Committed], looked_at: Callable[[str], None] = lambda _: None) -> list[str]:
+def verify(objects: Objects, committed: list[Committed], looked_at: Callable[[str], None] = lambda _: None) -> list[str]:
     """Read everything that the manifests name, to the last page; what is wrong, one line each."""
     problems = list(_broken_chain(committed))
     named: set[str] = set()
@@ -157,7 +157,7 @@ def _broken_chain(committed: list[Committed]) -> Iterator[str]:
             yield f"{previous.key}: not what it was when {entry.key} was written"
 
 
-def _broken_part(objects: LocalObjects, part: Part) -> str | None:
+def _broken_part(objects: Objects, part: Part) -> str | None:
     try:
         data = objects.get(part.key)
     except FileNotFoundError:

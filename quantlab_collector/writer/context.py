@@ -8,7 +8,7 @@ import attrs
 
 from quantlab_collector.runtime.notices import Notices
 from quantlab_collector.runtime.state import ServiceState
-from quantlab_collector.storage.objects import LocalObjects
+from quantlab_collector.storage.objects import Objects
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer.options import FlushOptions, JournalOptions, SpoolOptions, StorageOptions
 from quantlab_collector.writer.threads import Threads
@@ -29,7 +29,7 @@ class WriterContext:
     """Made once, when the writer starts."""
 
     spool: Spool
-    objects: LocalObjects
+    objects: Objects
     state: ServiceState
     notices: Notices
     options: WriterOptions

@@ -19,7 +19,7 @@ from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.runtime.notices import Notices, Quarantined
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.storage.encoder import Encoded, load_encoded
-from quantlab_collector.storage.objects import LocalObjects
+from quantlab_collector.storage.objects import Objects
 from quantlab_collector.storage.spool import Leftovers, Spool
 from quantlab_collector.writer.batches import write_batches
 from quantlab_collector.writer.context import WriterContext, WriterOptions
@@ -32,7 +32,7 @@ async def run_writer(
     receive: trio.MemoryReceiveChannel[Burst],
     *,
     spool: Spool,
-    objects: LocalObjects,
+    objects: Objects,
     state: ServiceState,
     notices: Notices,
     options: WriterOptions,

@@ -1,0 +1,143 @@
+"""A recording under a local folder.
+
+Files are written beside their place, synced, and renamed: a final name never stands for half a file, not even after a power cut.
+That is more than obstore's own local store promises, so it only reads and lists here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+from quantlab_collector.storage import files
+from quantlab_collector.storage.objects.protocol import FaultKind, KeyTakenError, ObjectInfo, StoreFault
+
+_BESIDE: Final = "#"
+"""What follows it is a number. Names that end so are invisible to obstore, and to whoever looks for ``*.parquet``."""
+
+
+class LocalObjects:
+    """The folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self._store = LocalStore(root)
+        self._numbers = itertools.count()
+        self._unsynced: set[Path] = set()
+        """Folders with names in them that may not be on the disk."""
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object, whole or not at all, replacing what is there."""
+        try:
+            # What a crash left of an earlier attempt has the same name, and is written over.
+            files.rename(self._beside(key, data, 1), self.root / key)
+        except OSError as fault:
+            raise _fault(fault) from fault
+
+    def put_new(self, key: str, data: bytes) -> None:
+        """Store an object only where there is none."""
+        try:
+            # Two processes may try at once: each needs a name of its own, or one would link what the other wrote.
+            beside = self._beside(key, data, int(f"{os.getpid()}{next(self._numbers):06d}"))
+            try:
+                files.link(beside, self.root / key)
+            except FileExistsError:
+                raise KeyTakenError(key) from None
+            finally:
+                files.remove(beside)
+        except OSError as fault:
+            raise _fault(fault) from fault
+
+    def _beside(self, key: str, data: bytes, number: int) -> Path:
+        """The object under a name next to its place, synced."""
+        path = self.root / key
+        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
+        files.make_dirs(path.parent)
+        beside = path.with_name(f"{path.name}{_BESIDE}{number}")
+        files.remove(beside, missing_ok=True)
+        try:
+            files.write_synced(beside, data)
+        except OSError:
+            files.remove_quietly(beside)
+            raise
+        return beside
+
+    def settle(self) -> None:
+        """Have the names of everything that was put so far on the disk."""
+        try:
+            while self._unsynced:
+                folder = self._unsynced.pop()
+                try:
+                    files.sync_dir(folder)
+                except OSError:
+                    self._unsynced.add(folder)
+                    raise
+        except OSError as fault:
+            raise _fault(fault) from fault
+
+    def get(self, key: str) -> bytes:
+        """Read an object; ``FileNotFoundError`` when there is none."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as fault:
+            raise _fault(fault) from fault
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What is known of an object, or ``None`` when there is none."""
+        try:
+            status = os.stat(self.root / key)  # noqa: PTH116 (its time in ns, without a detour)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as fault:
+            raise _fault(fault) from fault
+        return ObjectInfo(status.st_size, status.st_mtime_ns)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a prefix, and their sizes, sorted."""
+        try:
+            found = sorted((meta["path"], meta["size"]) for page in obstore.list(self._store, prefix) for meta in page)
+        except (BaseError, OSError) as fault:
+            raise _fault(fault) from fault
+        yield from found
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        try:
+            files.remove(self.root / key, missing_ok=True)
+        except OSError as fault:
+            raise _fault(fault) from fault
+
+    def renew(self) -> None:
+        """A folder has no credentials."""
+
+
+def local_path(url: str) -> Path:
+    """The folder that a ``storage.url`` names; a ``ValueError`` when it names none."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(f"{parts.netloc} is another machine")
+        return Path(unquote(parts.path))
+    if parts.scheme and "://" in url:
+        raise ValueError(f"{parts.scheme}:// is not supported by this version, which stores to local paths")
+    return Path(url).expanduser()
+
+
+def _fault(fault: Exception) -> StoreFault:
+    """In one line: obstore's texts run over many. Whoever may not write here has to be given the right first."""
+    kind = FaultKind.AUTH if isinstance(fault, PermissionError) else FaultKind.TRANSIENT
+    return StoreFault(str(fault).strip().split("\n", 1)[0] or type(fault).__name__, kind)
