@@ -48,6 +48,7 @@ from quantlab_collector.status.serve import serve_status
 from quantlab_collector.status.watch import run_watch
 from quantlab_collector.storage.objects import open_objects
 from quantlab_collector.storage.spool import Spool
+from quantlab_collector.storage.waiting import Waiting
 from quantlab_collector.writer.context import WriterOptions
 from quantlab_collector.writer.run import run_writer
 
@@ -103,10 +104,12 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
             window.close.set()
             await window.closed.wait()
             root.cancel_scope.cancel(reason="drained")
+        waiting = Waiting.in_spool(spool)
     finally:
         spool.close()
-    exit_code = EXIT_CLEAN if drained else EXIT_PENDING
-    _tell_stop(notices, "drained" if drained else "out of time", exit_code)
+    blocked = state.writer.shipping_blocked is not None and state.writer.backlog_segments > 0
+    exit_code = EXIT_CLEAN if drained and not blocked else EXIT_PENDING
+    _tell_stop(notices, "shipping is blocked" if blocked else "drained" if drained else "out of time", exit_code, waiting)
     return exit_code
 
 
@@ -241,9 +244,13 @@ def _tell_start(config: Config, notices: Notices, url: str | None) -> None:
         notices.tell(StatusExposed(config.status.host))
 
 
-def _tell_stop(notices: Notices, reason: str, exit_code: int) -> None:
+def _tell_stop(notices: Notices, reason: str, exit_code: int, waiting: Waiting) -> None:
     counters = notices.state.books.counters()
     figures = {
         field.name: getattr(counters, field.name) for field in attrs.fields(CollectorStop) if hasattr(counters, field.name)
     }
-    notices.tell(CollectorStop(reason=reason, exit_code=exit_code, **figures))
+    notices.tell(
+        CollectorStop(
+            reason=reason, exit_code=exit_code, waiting_segments=waiting.segments, waiting_bytes=waiting.bytes, **figures
+        )
+    )

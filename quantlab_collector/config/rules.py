@@ -22,6 +22,9 @@ Check: TypeAlias = Callable[[Any], str | None]
 LONGEST_TAIL: Final = Seconds(1.0)
 """The promise: a crash loses no more than this."""
 
+SHORTEST_TAKEOVER: Final = Seconds(5.0)
+"""Stores tell times in whole seconds, and a sign of life comes four times in this."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SYMBOL = re.compile(r"[^\W_][\w.-]{0,63}")
 _NATIVE_SYMBOL = re.compile(r"[^\W_][\w.:/-]{0,63}")
@@ -36,6 +39,12 @@ def _journal_interval(interval: Seconds) -> str | None:
     if interval <= LONGEST_TAIL:
         return None
     return f"must be at most {format_duration(LONGEST_TAIL)}, not {format_duration(interval)}: a crash loses what came since"
+
+
+def _takeover_after(wait: Seconds) -> str | None:
+    if wait >= SHORTEST_TAKEOVER:
+        return None
+    return f"must be at least {format_duration(SHORTEST_TAKEOVER)}, not {format_duration(wait)}"
 
 
 def _selection(items: tuple[str, ...]) -> str | None:
@@ -158,6 +167,7 @@ RULES: Final[Mapping[str, Check]] = {
     "journal.batch_rows": _between(1, 1_000_000),
     "storage.url": _storage_url,
     "storage.upload_threads": _between(1, 64),
+    "storage.takeover_after": _takeover_after,
     "spool.dir": _folder,
     "reconnect.max_attempts": _between(1, 1_000_000),
     "status.host": _host,

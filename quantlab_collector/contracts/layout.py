@@ -21,6 +21,8 @@ DAY_NS: Final = 86_400_000_000_000
 
 MANIFESTS: Final = "_manifests"
 """Readers of Hive partitions skip what begins with an underscore."""
+OWNERS: Final = "_owners"
+"""Who ships as which instance. No part of the recording."""
 
 
 def is_instance_id(text: str) -> bool:
@@ -124,3 +126,13 @@ def parse_manifest_key(key: str) -> tuple[str, str, SegmentId]:
     if match is None:
         raise ValueError(f"not the key of a manifest: {key!r}")
     return match[1], match[2], SegmentId.parse(match[3])
+
+
+def owner_key(instance: str, number: int) -> str:
+    """The key of one claim to ship as an instance; the holder of the highest number is the owner."""
+    return f"{OWNERS}/instance={instance}/{number:06d}.json"
+
+
+def newest_owner_key(instance: str) -> str:
+    """The key of a note that tells with which claim to begin looking for the highest."""
+    return f"{OWNERS}/instance={instance}/newest.json"

@@ -80,7 +80,19 @@ class WriterState:
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
     storage_fault: str | None = None
-    """Why nothing can be shipped at present."""
+    """What the store said last, and of which kind it is, while it does not do what it is asked for."""
+    shipping_blocked: str | None = None
+    """Why nothing may be shipped, although the store would take it. A person has to see to it."""
+    upload_slots: int = 0
+    """How many requests may be under way at once; fewer after the store has said that there are too many."""
+    backlog_segments: int = 0
+    """Encoded, of this process or an earlier one, and not yet committed."""
+    backlog_bytes: int = 0
+    """Of their parts, what is not in the store yet."""
+    shipped_bytes: int = 0
+    """Of parts, since the start."""
+    oldest_seal_ns: int | None = None
+    """When the oldest segment of the backlog was sealed."""
 
 
 @attrs.frozen
@@ -136,6 +148,12 @@ class Snapshot:
     rss_bytes: int
     fatal: str | None
     stopping: bool
+
+    @property
+    def upload_lag(self) -> float:
+        """Seconds since the oldest segment was sealed that is not in the store; 0 when none waits."""
+        sealed_ns = self.writer.oldest_seal_ns
+        return 0.0 if sealed_ns is None else max(0.0, (self.started_ns - sealed_ns) / 1e9 + self.uptime)
 
 
 @attrs.define(eq=False)

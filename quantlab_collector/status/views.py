@@ -43,7 +43,7 @@ def health(snapshot: Snapshot) -> Json:
 def ready(snapshot: Snapshot) -> Json:
     """``/ready``: recording, and data reaching storage; if not, why."""
     reason = not_recording(snapshot)
-    return {"ready": reason is None, "reason": None if reason is None else plain_text(reason)}
+    return {"ready": reason is None, "reason": _text_or_none(reason)}
 
 
 def streams(snapshot: Snapshot) -> Json:
@@ -97,6 +97,13 @@ def metrics(snapshot: Snapshot) -> Json:
             "segment_rows": writer.segment_rows,
             "segment_bytes": writer.segment_bytes,
             "spool_bytes": writer.spool_bytes,
+            "upload_slots": writer.upload_slots,
+            "backlog_segments": writer.backlog_segments,
+            "backlog_bytes": writer.backlog_bytes,
+            "shipped_bytes": writer.shipped_bytes,
+            "upload_lag": round(snapshot.upload_lag, 1),
+            "storage_fault": _text_or_none(writer.storage_fault),
+            "shipping_blocked": _text_or_none(writer.shipping_blocked),
         },
         "identity": _identity(counters),
         "by_stream": {name: _identity(identity) for name, identity in counters.by_stream.items()},
@@ -161,6 +168,10 @@ def topic_state(connection: ConnectionView, topic: Topic) -> str:
     if topic in connection.last_seen:
         return LIVE
     return REFUSED if str(topic) in connection.refused else WAITING
+
+
+def _text_or_none(text: str | None) -> str | None:
+    return None if text is None else plain_text(text)
 
 
 def _topic(connection: ConnectionView, topic: Topic) -> Json:

@@ -36,6 +36,8 @@ class StorageOptions:
     upload_threads: int = 8
     retry_first: Seconds = Seconds(1.0)
     retry_cap: Seconds = Seconds(60.0)
+    takeover_after: Seconds = Seconds(300.0)
+    """A collector that was quiet for so long has lost its instance to another one that waits for it."""
 
 
 @attrs.frozen

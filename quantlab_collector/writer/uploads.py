@@ -1,28 +1,35 @@
 """Parts, then the manifest, then forget. Retried for ever, bounded in flight.
 
 Segments are shipped one after the other, so that a manifest is never there before the one it follows; the parts of a segment go
-side by side. A file that fails holds up only itself.
+side by side. What may be in the way of all of them stands in other files: a store that does not do it in ``gate``, another
+collector with our name in ``ownership``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import trio
 
 from quantlab_collector.contracts.manifest import Part
-from quantlab_collector.runtime.notices import SegmentCommitted, UploadFailed
+from quantlab_collector.runtime.notices import ForeignManifest, SegmentCommitted
 from quantlab_collector.storage.encoder import Encoded, forget
-from quantlab_collector.storage.objects import StoreFault
+from quantlab_collector.storage.objects import KeyTakenError, StoreFault
+from quantlab_collector.writer.backlog import Backlog
 from quantlab_collector.writer.context import WriterContext
-
-MAX_IN_FLIGHT = 16
+from quantlab_collector.writer.gate import MAX_IN_FLIGHT, Gate
+from quantlab_collector.writer.ownership import Ownership
+from quantlab_collector.writer.patience import Patience
 
 
 class SpoiledPartError(Exception):
     """A part changed while it waited in the spool. It is not shipped; this is a failing disk or a stranger's hand."""
+
+
+class ForeignManifestError(Exception):
+    """Where a manifest of ours belongs there is another one. It is never overwritten."""
 
 
 class Shipper:
@@ -30,77 +37,131 @@ class Shipper:
 
     def __init__(self, context: WriterContext) -> None:
         self._objects = context.objects
-        self._spool = context.spool
         self._state = context.state
         self._threads = context.threads
         self._notices = context.notices
-        self._options = context.options.storage
         self._epoch_ms = context.epoch_ms
+        options = context.options.storage
+        patience = Patience(options.retry_first, options.retry_cap)
+        self._gate = Gate(context.threads.upload, context.objects.renew, patience, context.notices)
+        self._ownership = Ownership(context, self._gate)
+        self._backlog = Backlog(context.notices)
 
     async def run(self, encoded: trio.MemoryReceiveChannel[Encoded]) -> None:
-        """Ship segments in the order in which they come."""
-        async for segment in encoded:
-            await self._ship(segment)
+        """Ship segments in the order in which they come; what must not be shipped stays in the spool."""
+        async with trio.open_nursery() as helpers:
+            helpers.start_soon(self._ownership.vouch, name="signs of life")
+            helpers.start_soon(self._backlog.tell_progress, name="drain progress")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._backlog.fill, encoded, name="backlog")
+                shipped = await self._ship_all()
+            helpers.cancel_scope.cancel(reason="no more segments")
+        if shipped:
+            await self._ownership.release()
 
-    async def _ship(self, encoded: Encoded) -> None:
+    async def _ship_all(self) -> bool:
+        """Whether everything was shipped that came."""
+        try:
+            # Before there is anything to ship: whoever gave two collectors one name should learn it now.
+            if not await self._ownership.acquire(self._backlog.complete):
+                return False
+            async for segment in self._backlog.segments:
+                if not await self._ship(segment):
+                    return False
+        except ForeignManifestError as fault:
+            self._notices.tell(fault.args[0])
+            return False
+        return True
+
+    async def _ship(self, encoded: Encoded) -> bool:
+        """Whether it was shipped; else somebody else ships as our instance, and there is no more time to wait."""
         started = time.monotonic()
+        if not await self._allowed(encoded):
+            return False
+        if not await self._gate.until_done(encoded.manifest_key, lambda: self._is_there(encoded)):
+            await self._ship_parts(encoded)
+            # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
+            await self._gate.until_done("parts", self._objects.settle)
+        if not await self._allowed(encoded):
+            return False
+        await self._gate.until_done(encoded.manifest_key, lambda: self._put_manifest(encoded))
+        await self._gate.until_done("manifest", self._objects.settle)
+        self._commit(encoded, time.monotonic() - started)
+        await self._threads.upload(forget, encoded)
+        return True
+
+    async def _allowed(self, encoded: Encoded) -> bool:
+        """What another instance of ours left in the spool is shipped in any case: it is finished, and its names are its own.
+
+        Otherwise the way out of a conflict, a new ``instance_id``, would strand what was recorded under the old one.
+        """
+        if encoded.manifest.instance != self._ownership.instance or await self._ownership.still_ours():
+            return True
+        return await self._ownership.acquire(self._backlog.complete)
+
+    # ----------------------------------------------------------------------------------------------------------- parts
+
+    async def _ship_parts(self, encoded: Encoded) -> None:
         parts = enumerate(encoded.manifest.parts)
         async with trio.open_nursery() as nursery:
             for _ in range(min(MAX_IN_FLIGHT, len(encoded.manifest.parts))):
-                nursery.start_soon(self._ship_parts, encoded, parts, name=f"upload {encoded.segment}")
-        # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
-        await self._until_done("parts", self._objects.settle)
-        await self._put(encoded.manifest_key, lambda: encoded.manifest_bytes)
-        await self._until_done("manifest", self._objects.settle)
-        self._commit(encoded, time.monotonic() - started)
-        await self._threads.upload(forget, encoded)
-        self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
+                nursery.start_soon(self._ship_some, encoded, parts, name=f"upload {encoded.segment}")
 
-    async def _ship_parts(self, encoded: Encoded, parts: Iterator[tuple[int, Part]]) -> None:
+    async def _ship_some(self, encoded: Encoded, parts: Iterator[tuple[int, Part]]) -> None:
         for number, part in parts:
 
-            def load(number: int = number, part: Part = part) -> bytes:
+            def put(number: int = number, part: Part = part) -> None:
                 data = encoded.part_path(number).read_bytes()
                 if hashlib.sha256(data).hexdigest() != part.sha256:
                     raise SpoiledPartError(f"{encoded.part_path(number)} is not what it was ({part.key})")
-                return data
+                self._objects.put(part.key, data)
 
-            await self._put(part.key, load)
+            await self._gate.until_done(part.key, put)
+            self._backlog.shipped(part.bytes)
 
-    async def _put(self, key: str, load: Callable[[], bytes]) -> None:
-        await self._until_done(key, lambda: self._objects.put(key, load()))
+    # -------------------------------------------------------------------------------------------------------- manifest
 
-    async def _until_done(self, what: str, work: Callable[[], None]) -> None:
-        """Do it until the store has done it."""
-        delay: float = self._options.retry_first
-        while True:
-            self._state.writer.in_flight_uploads += 1
-            try:
-                await self._threads.upload(work)
-                return
-            except StoreFault as fault:
-                self._notices.tell(UploadFailed(what, str(fault), delay))
-            finally:
-                self._state.writer.in_flight_uploads -= 1
-            await trio.sleep(delay)
-            delay = min(delay * 2, self._options.retry_cap)
+    def _is_there(self, encoded: Encoded) -> bool:
+        """Whether the manifest is in the store, and with it the parts: we looked away between putting it and noting it.
+
+        Looking first also keeps us from overwriting parts that are named by somebody else's manifest in this place.
+        """
+        try:
+            there = self._objects.get(encoded.manifest_key)
+        except FileNotFoundError:
+            return False
+        if there != encoded.manifest_bytes:
+            text = f"{encoded.manifest_key} in the store is not ours: another collector has used the same instance_id"
+            raise ForeignManifestError(ForeignManifest(str(encoded.segment), encoded.manifest_key, text))
+        return True
+
+    def _put_manifest(self, encoded: Encoded) -> None:
+        try:
+            self._objects.put_new(encoded.manifest_key, encoded.manifest_bytes)
+        except KeyTakenError:
+            # By an attempt of ours whose answer was lost, or by another one at this moment, or by nobody.
+            if not self._is_there(encoded):
+                raise StoreFault(f"{encoded.manifest_key} was refused as taken, and is not there") from None
 
     def _commit(self, encoded: Encoded, seconds: float) -> None:
         """The manifest is there: from here on the rows count as written."""
-        manifest, books = encoded.manifest, self._state.books
+        manifest, books, shown = encoded.manifest, self._state.books, self._state.writer
         if encoded.segment.epoch_ms == self._epoch_ms:
-            self._state.writer.sealed_segments -= 1
+            shown.sealed_segments -= 1
             for (exchange, stream), rows in encoded.rows_by_stream().items():
                 books.commit(exchange, stream, rows)
         else:
             books.recovered += manifest.rows
-        self._state.writer.last_commit_ns = time.time_ns()
+        shown.last_commit_ns = time.time_ns()
+        # Not counted anew: with a backlog of a thousand segments that takes longer than shipping one.
+        shown.spool_bytes = max(0, shown.spool_bytes - manifest.bytes - len(encoded.manifest_bytes))
+        self._backlog.committed()
         self._notices.tell(
             SegmentCommitted(
                 segment=manifest.segment,
                 rows=manifest.rows,
                 parts=len(manifest.parts),
-                bytes=sum(part.bytes for part in manifest.parts),
+                bytes=manifest.bytes,
                 recovered=encoded.segment.epoch_ms != self._epoch_ms,
                 seconds=round(seconds, 3),
             )

@@ -128,7 +128,7 @@ def fits(value: object) -> bool:
         told.SubscribeRefused("okx", "public-0", EVIL, EVIL, "\x07" * 10_000),
         told.WsDisconnect("okx", "public-0", EVIL, 1, None),
         told.UnknownMessage("okx", EVIL),
-        told.UploadFailed(EVIL, EVIL, 1.0),
+        told.UploadFailed(EVIL, EVIL, EVIL, 1.0),
         told.StateChange("READY", "DEGRADED", (EVIL, EVIL)),
         told.SegmentRecovered("1-1", 1, (EVIL,)),
         told.CollectorStart("0.1.0", "a", EVIL, {EVIL: 1}),

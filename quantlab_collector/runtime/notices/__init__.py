@@ -27,7 +27,18 @@ from quantlab_collector.runtime.notices.process import (
     StatusExposed,
     Stopping,
 )
-from quantlab_collector.runtime.notices.storage import Quarantined, SegmentCommitted, SegmentRecovered, UploadFailed
+from quantlab_collector.runtime.notices.storage import (
+    DrainProgress,
+    ForeignManifest,
+    Quarantined,
+    SegmentCommitted,
+    SegmentRecovered,
+    ShippingClaimed,
+    ShippingRefused,
+    ShippingTakenOver,
+    StoreRecovered,
+    UploadFailed,
+)
 from quantlab_collector.runtime.notices.telling import MAX_SUBJECTS, MAX_TEXT, Log, Notice, Notices, plain, plain_text
 
 __all__ = [
@@ -39,7 +50,9 @@ __all__ = [
     "CollectorStart",
     "CollectorStop",
     "ConnectionEnded",
+    "DrainProgress",
     "ExchangeNotice",
+    "ForeignManifest",
     "FrameRejected",
     "GapDetected",
     "InstrumentsUnknown",
@@ -51,10 +64,14 @@ __all__ = [
     "QueueFullDrop",
     "SegmentCommitted",
     "SegmentRecovered",
+    "ShippingClaimed",
+    "ShippingRefused",
+    "ShippingTakenOver",
     "SpoolFullDrop",
     "StateChange",
     "StatusExposed",
     "Stopping",
+    "StoreRecovered",
     "SubscribeRefused",
     "SymbolUnlisted",
     "UnknownMessage",
