@@ -49,6 +49,7 @@ class Gate:
         self._reopens = 0.0
         self._closings = 0
         self._renewal_due = False
+        self._allow(MAX_IN_FLIGHT)
 
     def is_open(self) -> bool:
         """Whether the store did the last thing that it was asked for, as far as is known."""

@@ -90,6 +90,11 @@ def test_the_writer(scraped: Scrape, snapshot: Snapshot) -> None:
     assert scraped("uploads_in_flight") == writer["in_flight_uploads"]
     for name in ("active_buffers", "sealed_segments", "segment_rows", "segment_bytes", "spool_bytes"):
         assert scraped(name) == writer[name]
+    for name in ("upload_slots", "backlog_segments", "backlog_bytes"):
+        assert scraped(name) == writer[name]
+    assert scraped("shipped_bytes_total") == writer["shipped_bytes"]
+    assert scraped("upload_lag_seconds") == pytest.approx(writer["upload_lag"], abs=0.1)
+    assert scraped("shipping_allowed") == 1
     assert scraped("storage_up") == 1
     assert scraped("last_sync_timestamp_seconds") == views.health(snapshot)["last_write_ts"] / 1000
     assert scraped("last_commit_timestamp_seconds") == views.health(snapshot)["last_commit_ts"] / 1000

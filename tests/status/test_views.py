@@ -117,6 +117,13 @@ def test_metrics(snapshot: Snapshot) -> None:
             "segment_rows": 10,
             "segment_bytes": 2000,
             "spool_bytes": 5000,
+            "upload_slots": 16,
+            "backlog_segments": 3,
+            "backlog_bytes": 4000,
+            "shipped_bytes": 9000,
+            "upload_lag": 20.1,
+            "storage_fault": None,
+            "shipping_blocked": None,
         },
         "identity": {"received": 110, "written": 40, "dropped": 2, "pending": 65, "rejected": 3, "holds": True},
         "by_stream": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import pytest
 import trio
@@ -12,8 +11,8 @@ from quantlab_collector.contracts.events import Burst, StreamType
 from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.intake.outlet import open_queue
 from quantlab_collector.storage import recording
-from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from storage.samples import bbo, trade
+from writer.stores import Store
 from writer.workbench import Bench, options_with, until
 
 
@@ -84,18 +83,11 @@ async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path):
 
 
 async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_room(tmp_path):
-    class Shut(LocalObjects):
-        open = False
-
-        def put(self, key, data):
-            if not self.open:
-                raise StoreFault("shut")
-            super().put(key, data)
-
-    objects = Shut(tmp_path / "data")
+    store = Store(tmp_path / "data")
+    store.fail("put", among="exchange=")
     bench = Bench(
         tmp_path,
-        objects=objects,
+        objects=store,
         options=options_with(flush=0.1, spool_bytes=30_000, retry_first=Seconds(0.1), retry_cap=Seconds(0.1)),
     )
     n = 0
@@ -104,7 +96,7 @@ async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_r
             outlet.offer([bbo_burst(range(n, n + 100))])
             n += 100
             await trio.sleep(0.02)
-        objects.open = True
+        store.mend()
         await until(lambda: bench.state.writer.sealed_segments == 0 and not bench.state.writer.segment_rows)
         dropped = bench.identity.dropped
         outlet.offer([bbo_burst(range(n, n + 100))])
@@ -118,50 +110,13 @@ async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_r
     assert bench.log.told("spool_full_drop")
 
 
-class Faulty(LocalObjects):
-    """Refuses the first attempts of every key; half of them after having done it."""
-
-    def __init__(self, root, failures):
-        super().__init__(root)
-        self.failures = failures
-        self.attempts = {}
-        self.lock = threading.Lock()
-
-    def put(self, key, data):
-        with self.lock:
-            attempt = self.attempts[key] = self.attempts.get(key, 0) + 1
-        if attempt <= self.failures:
-            if attempt % 2:
-                super().put(key, data)
-            raise StoreFault("503")
-        super().put(key, data)
-
-
-async def test_a_store_that_fails_is_tried_again_until_it_does_not(tmp_path):
-    objects = Faulty(tmp_path / "data", failures=3)
-    options = options_with(retry_first=Seconds(0.01), retry_cap=Seconds(0.02))
-    bench = Bench(tmp_path, objects=objects, options=options)
-    async with bench.writing() as outlet:
-        outlet.offer([bbo_burst(range(100)), trade_burst(range(100))])
-    assert bench.stored().rows == 200
-    assert set(objects.attempts.values()) == {4}
-    assert bench.state.writer.upload_failures == 3 * 3  # two parts and a manifest
-    assert bench.state.writer.storage_fault is None
-    assert bench.log.told("upload_failed")
-
-
 async def test_the_manifest_comes_last(tmp_path):
-    order = []
-
-    class Watched(LocalObjects):
-        def put(self, key, data):
-            super().put(key, data)
-            order.append(key)
-
-    bench = Bench(tmp_path, objects=Watched(tmp_path / "data"))
+    store = Store(tmp_path / "data")
+    bench = Bench(tmp_path, objects=store)
     async with bench.writing() as outlet:
         outlet.offer([bbo_burst(range(100)), trade_burst(range(100))])
-    assert [key.startswith("_manifests/") for key in order] == [False, False, True]
+    put = [key for key in store.keys("put", "put_new") if not key.startswith("_owners/")]
+    assert [key.startswith("_manifests/") for key in put] == [False, False, True]
 
 
 async def test_what_an_earlier_process_left_is_shipped_first_and_booked_apart(tmp_path):
@@ -185,11 +140,9 @@ async def test_what_an_earlier_process_left_is_shipped_first_and_booked_apart(tm
 
 
 async def test_a_part_that_changed_in_the_spool_is_not_shipped(tmp_path):
-    class Slow(LocalObjects):
-        def put(self, key, data):
-            raise StoreFault("not yet")
-
-    bench = Bench(tmp_path, objects=Slow(tmp_path / "data"), options=options_with(flush=0.1))
+    store = Store(tmp_path / "data")
+    store.fail("put", among="exchange=")
+    bench = Bench(tmp_path, objects=store, options=options_with(flush=0.1))
     with trio.CancelScope() as scope:
         async with bench.writing() as outlet:
             outlet.offer([bbo_burst(range(100))])
