@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -23,6 +23,8 @@ from quantlab_collector.writer.patience import Patience
 MAX_IN_FLIGHT: Final = 16
 
 _R = TypeVar("_R")
+Call: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Has something done by the store, in a thread."""
 
 
 class Gate:
@@ -30,7 +32,7 @@ class Gate:
 
     def __init__(
         self,
-        call: Callable[[Callable[[], Any]], Awaitable[Any]],
+        call: Call,
         renew: Callable[[], None],
         patience: Patience,
         notices: Notices,
@@ -65,20 +67,24 @@ class Gate:
                             # The one before may have opened it meanwhile; then the turn passes on at once.
                             if not self.is_open():
                                 await trio.sleep_until(self._reopens)
-                                return await self._try(what, work)
-                    return await self._try(what, work)
+                                return await self._try(what, work, self._call)
+                    return await self._try(what, work, self._call)
             except StoreFault:
                 # Told where it happened. Whoever failed goes to the end of the line: one bad file must not hold up the others.
                 continue
 
-    async def _try(self, what: str, work: Callable[[], _R]) -> _R:
+    async def at_once(self, what: str, work: Callable[[], _R], call: Call) -> _R:
+        """Past the line, and only once: for the rare thing that must not wait behind large files. What it meets, all learn."""
+        return await self._try(what, work, call)
+
+    async def _try(self, what: str, work: Callable[[], _R], call: Call) -> _R:
         closings = self._closings
         self._shown.in_flight_uploads += 1
         try:
             if self._renewal_due:
-                await self._call(self._renew)
+                await call(self._renew)
                 self._renewal_due = False
-            result: _R = await self._call(work)
+            result: _R = await call(work)
         except StoreFault as fault:
             self._failed(what, fault, is_news=closings == self._closings)
             raise

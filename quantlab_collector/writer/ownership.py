@@ -7,11 +7,12 @@ over; a sign of life four times in ``takeover_after``; and one question before e
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Final
 
 import trio
 
-from quantlab_collector.runtime.notices import ShippingClaimed, ShippingRefused, ShippingTakenOver, UploadFailed
+from quantlab_collector.runtime.notices import ShippingClaimed, ShippingRefused, ShippingTakenOver
 from quantlab_collector.storage.claims import Claim, Claims
 from quantlab_collector.storage.objects import StoreFault
 from quantlab_collector.writer.context import WriterContext
@@ -58,8 +59,7 @@ class Ownership:
     async def still_ours(self) -> bool:
         """Asked before each manifest."""
         if self._held:
-            async with self._at_work:
-                self._lost_to(await self._gate.until_done("claim", self._claims.overtaken))
+            self._lost_to(await self._gate.until_done("claim", self._claims.overtaken))
         return self._held
 
     async def vouch(self) -> None:
@@ -67,24 +67,18 @@ class Ownership:
         while True:
             await trio.sleep(self._vouch_every)
             async with self._at_work:
-                # A closed gate means that somebody asks already, patiently; what we have to say can wait.
-                if self._held and self._gate.is_open():
-                    try:
-                        self._lost_to(await self._threads.vouch(self._claims.vouch))
-                    except StoreFault as fault:
-                        self._notices.tell(UploadFailed("claim", fault.kind, str(fault), self._vouch_every))
+                if self._held:
+                    with suppress(StoreFault):  # told by the gate; there are three more before anybody may think that we are gone
+                        self._lost_to(await self._gate.at_once("claim", self._claims.vouch, self._threads.vouch))
 
     async def release(self) -> None:
         """Everything is shipped. That this fails is no reason for anything: whoever comes next waits a little longer."""
         if self._held:
-            with trio.move_on_after(RELEASE_LIMIT):
-                try:
-                    await self._threads.vouch(self._claims.release)
-                except StoreFault as fault:
-                    self._notices.tell(UploadFailed("claim", fault.kind, str(fault), 0.0))
+            with trio.move_on_after(RELEASE_LIMIT), suppress(StoreFault):
+                await self._gate.at_once("claim", self._claims.release, self._threads.vouch)
 
     def _lost_to(self, other: Claim | None) -> None:
-        if other is not None:
+        if other is not None and self._held:
             self._held, self._told = False, trio.current_time()
             self._notices.tell(ShippingTakenOver(*self._words(other)))
 

@@ -61,43 +61,37 @@ class Shipper:
 
     async def _ship_all(self) -> bool:
         """Whether everything was shipped that came."""
-        try:
-            # Before there is anything to ship: whoever gave two collectors one name should learn it now.
-            if not await self._ownership.acquire(self._backlog.complete):
-                return False
-            async for segment in self._backlog.segments:
+        # Before there is anything to ship: whoever gave two collectors one name should learn it now.
+        if not await self._ownership.acquire(self._backlog.complete):
+            return False
+        async for segment in self._backlog.segments:
+            try:
                 if not await self._ship(segment):
                     return False
-        except ForeignManifestError as fault:
-            self._notices.tell(fault.args[0])
-            return False
+            except ForeignManifestError as fault:
+                self._notices.tell(ForeignManifest(str(segment.segment), segment.manifest_key, str(fault)))
+                return False
         return True
 
     async def _ship(self, encoded: Encoded) -> bool:
         """Whether it was shipped; else somebody else ships as our instance, and there is no more time to wait."""
         started = time.monotonic()
-        if not await self._allowed(encoded):
+        # What was recorded under another name and is still in the spool is shipped in any case: it is finished, and nobody else
+        # has it. Else the way out of a conflict, a new ``instance_id``, would leave it behind for ever.
+        is_guarded, no_more = encoded.manifest.instance == self._ownership.instance, self._backlog.complete
+        if is_guarded and not await self._ownership.acquire(no_more):
             return False
         if not await self._gate.until_done(encoded.manifest_key, lambda: self._is_there(encoded)):
             await self._ship_parts(encoded)
             # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
             await self._gate.until_done("parts", self._objects.settle)
-        if not await self._allowed(encoded):
+        if is_guarded and not (await self._ownership.still_ours() or await self._ownership.acquire(no_more)):
             return False
         await self._gate.until_done(encoded.manifest_key, lambda: self._put_manifest(encoded))
         await self._gate.until_done("manifest", self._objects.settle)
         self._commit(encoded, time.monotonic() - started)
         await self._threads.upload(forget, encoded)
         return True
-
-    async def _allowed(self, encoded: Encoded) -> bool:
-        """What another instance of ours left in the spool is shipped in any case: it is finished, and its names are its own.
-
-        Otherwise the way out of a conflict, a new ``instance_id``, would strand what was recorded under the old one.
-        """
-        if encoded.manifest.instance != self._ownership.instance or await self._ownership.still_ours():
-            return True
-        return await self._ownership.acquire(self._backlog.complete)
 
     # ----------------------------------------------------------------------------------------------------------- parts
 
@@ -131,8 +125,7 @@ class Shipper:
         except FileNotFoundError:
             return False
         if there != encoded.manifest_bytes:
-            text = f"{encoded.manifest_key} in the store is not ours: another collector has used the same instance_id"
-            raise ForeignManifestError(ForeignManifest(str(encoded.segment), encoded.manifest_key, text))
+            raise ForeignManifestError(f"{encoded.manifest_key} is another collector's, which has the same instance_id")
         return True
 
     def _put_manifest(self, encoded: Encoded) -> None:

@@ -252,6 +252,19 @@ async def test_s7_credentials_that_cannot_be_read_are_a_fault_like_another(autoj
     assert len(desk.renewals) == 1
 
 
+async def test_what_goes_past_the_line_is_tried_once_and_tells_all(autojump_clock, desk):
+    desk.answer = refusing()
+    with pytest.raises(StoreFault):
+        await desk.gate.at_once("claim", desk.answer, desk.call)
+    assert not desk.gate.is_open()
+    assert desk.state.writer.storage_fault == "transient: no"
+    desk.answer = lambda: None
+    await desk.gate.at_once("claim", desk.answer, desk.call)
+    assert trio.current_time() == 2 * TAKES
+    assert desk.gate.is_open()
+    assert desk.state.writer.storage_fault is None
+
+
 async def test_a_file_that_fails_for_ever_does_not_hold_up_the_others(autojump_clock, desk):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.gate.until_done, "bad", refusing())

@@ -238,6 +238,16 @@ async def test_a_sign_of_life_notices_a_takeover_where_there_is_nothing_to_ship(
             await until(lambda: one.log.told("shipping_taken_over"))
 
 
+async def test_a_sign_of_life_that_fails_is_told_and_the_next_one_clears_it(make, store):
+    one = make("one", takeover_after=SOON)
+    async with one.writing():
+        await until(lambda: one.log.told("shipping_claimed"))
+        store.fail("put", among="_owners/")
+        await until(lambda: one.state.writer.storage_fault)
+        store.mend()
+        await until(lambda: one.state.writer.storage_fault is None)
+
+
 async def test_a_copy_of_a_spool_is_noticed(make, store, tmp_path):
     """The image of a machine, started twice: both spools have one name."""
     import shutil
