@@ -153,6 +153,7 @@ WRONG = {
         batch_rows = -1
         [storage]
         upload_threads = 65
+        takeover_after = "4s"
         [reconnect]
         max_attempts = 0
         [status]
@@ -167,6 +168,7 @@ WRONG = {
             "journal.batch_rows: must be between 1 and 1000000, not -1",
             "flush.max_bytes: must be more than nothing and within 64 bits, not a number beyond 64 bits",
             "storage.upload_threads: must be between 1 and 64, not 65",
+            "storage.takeover_after: must be at least 5s, not 4s",
             "spool.max_bytes: must be more than nothing and within 64 bits, not 0",
             "reconnect.max_attempts: must be between 1 and 1000000, not 0",
             "status.port: must be between 0 and 65535, not 65536",

@@ -9,6 +9,8 @@ from quantlab_collector.contracts.layout import (
     date_of,
     is_instance_id,
     manifest_key,
+    newest_owner_key,
+    owner_key,
     parse_manifest_key,
     parse_part_key,
     part_key,
@@ -93,3 +95,13 @@ def test_dates_are_utc():
 )
 def test_instance_ids(text, valid):
     assert is_instance_id(text) is valid
+
+
+def test_claims_are_out_of_the_way_of_every_reader():
+    assert owner_key("a", 7) == "_owners/instance=a/000007.json"
+    assert newest_owner_key("a") == "_owners/instance=a/newest.json"
+    for key in (owner_key("a", 7), newest_owner_key("a")):
+        with pytest.raises(ValueError, match="not the key"):
+            parse_part_key(key)
+        with pytest.raises(ValueError, match="not the key"):
+            parse_manifest_key(key)

@@ -8,6 +8,7 @@ from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.spool import Spool, SpoolInUseError
+from quantlab_collector.storage.waiting import Waiting
 from storage.samples import HEADER, bbo_batch, write_segment
 
 
@@ -127,3 +128,14 @@ def test_usage_counts_journals_and_parts(spool):
 def test_folders_are_for_their_owner_only(spool):
     for folder in (spool.root, spool.journal, spool.parts, spool.quarantined):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_waits_is_counted_in_whatever_form_it_is(spool):
+    assert Waiting.in_spool(spool) == Waiting(0, 0)
+    for seq in (1, 2, 3):
+        write_segment(spool.open_path(SegmentId(1000, seq)), [bbo_batch(range(3))], header=header(seq))
+    encode_segment(spool, spool.open_path(SegmentId(1000, 1)))
+    spool.open_path(SegmentId(1000, 2)).rename(spool.sealed_path(SegmentId(1000, 2)))
+    spool.unfinished_path(SegmentId(1000, 2))  # being encoded, when nobody had time to wait for it
+    assert Waiting.in_spool(spool) == Waiting(3, spool.usage())
+    assert spool.usage() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import trio
@@ -17,8 +18,10 @@ from storage.samples import bbo
 from writer.stores import Store
 from writer.workbench import Bench, options_with, until
 
-SOON = 0.4
-"""A ``takeover_after`` for tests in which it has to pass. Elsewhere time is made by giving an object an older date."""
+TAKEOVER = 40.0
+"""Never passes in a test: an object is made old by giving it an older date."""
+FAST = 100
+"""The rate of the clock where signs of life are waited for, which come every ten seconds."""
 
 
 def burst(first, count):
@@ -32,7 +35,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def make(tmp_path, store):
-    def make(spool, instance="a", takeover_after=3600.0):
+    def make(spool, instance="a", takeover_after=TAKEOVER):
         options = options_with(
             flush=0.05, retry_first=Seconds(0.01), retry_cap=Seconds(0.02), takeover_after=Seconds(takeover_after)
         )
@@ -167,7 +170,7 @@ async def test_different_names_in_one_place_do_not_see_each_other(make, store):
 
 async def test_who_was_quiet_for_long_has_lost_the_place(make, store):
     await killed(make("one"))
-    store.age(owner_key("a", 1), 3601)
+    store.age(owner_key("a", 1), TAKEOVER + 1)
     second = make("two")
     await record(second)
     assert claims(store) == [1, 2]
@@ -177,19 +180,23 @@ async def test_who_was_quiet_for_long_has_lost_the_place(make, store):
 
 async def test_who_was_quiet_for_less_has_not(make, store):
     await killed(make("one"))
-    store.age(owner_key("a", 1), 3500)
+    store.age(owner_key("a", 1), TAKEOVER - 10)
     await refused(make("two"))
     assert claims(store) == [1]
 
 
-async def test_the_one_who_waits_ships_when_the_other_has_gone_quiet(make):
+async def test_the_one_who_waits_ships_when_the_other_has_gone_quiet(mock_clock, make, store):
+    mock_clock.rate = 1
     await killed(make("one"))
-    second = make("two", takeover_after=SOON)
+    second = make("two")
     async with second.writing() as outlet:
         outlet.offer(burst(0, 10))
-        await until(lambda: second.identity.written == 10)
-        assert second.log.told("shipping_refused")
+        await until(lambda: second.log.told("shipping_refused"))
+        store.age(owner_key("a", 1), TAKEOVER + 1)
+        mock_clock.rate = FAST
+        await until(lambda: second.identity.written == 10, limit=10_000)
         assert second.state.writer.shipping_blocked is None
+    assert len(second.log.told("shipping_refused")) == 1
     assert second.stored().rows == 20
 
 
@@ -198,7 +205,7 @@ async def test_s11_the_one_that_was_taken_over_stops_before_its_next_manifest(ma
     async with one.writing() as first:
         first.offer(burst(0, 10))
         await until(lambda: one.identity.written == 10)
-        store.age(owner_key("a", 1), 3601)
+        store.age(owner_key("a", 1), TAKEOVER + 1)
         async with two.writing() as second:
             second.offer(burst(0, 5))
             await until(lambda: two.identity.written == 5)
@@ -216,43 +223,46 @@ async def test_s11_the_one_that_was_taken_over_stops_before_its_next_manifest(ma
     assert one.stored().rows == 20 + 10
 
 
-async def test_signs_of_life_keep_the_place(make):
-    """The one that waits would take only moments; the other one's signs come four times as often."""
-    one, two = make("one", takeover_after=SOON), make("two", takeover_after=SOON)
+async def test_signs_of_life_keep_the_place(mock_clock, make, store):
+    mock_clock.rate = 1
+    one = make("one")
     async with one.writing():
         await until(lambda: one.log.told("shipping_claimed"))
-        async with two.writing():
-            await until(lambda: two.log.told("shipping_refused"))
-            await trio.sleep(3 * SOON)
-            assert not two.log.told("shipping_claimed")
-            assert not one.log.told("shipping_taken_over")
+        store.age(owner_key("a", 1), TAKEOVER + 1)
+        before = store.head(owner_key("a", 1)).modified_ns
+        mock_clock.rate = FAST
+        await until(lambda: store.head(owner_key("a", 1)).modified_ns > before, limit=10_000)
+        mock_clock.rate = 1
+        await refused(make("two"))
 
 
-async def test_a_sign_of_life_notices_a_takeover_where_there_is_nothing_to_ship(make, store):
-    one, two = make("one", takeover_after=SOON), make("two", takeover_after=SOON)
+async def test_a_sign_of_life_notices_a_takeover_where_there_is_nothing_to_ship(mock_clock, make, store):
+    mock_clock.rate = 1
+    one = make("one")
     async with one.writing():
         await until(lambda: one.log.told("shipping_claimed"))
-        store.age(owner_key("a", 1), 3600)
-        async with two.writing():
-            await until(lambda: two.log.told("shipping_claimed"))
-            await until(lambda: one.log.told("shipping_taken_over"))
+        store.put_new(owner_key("a", 2), json.dumps({**claim(store, 1), "spool": "x", "process": "y", "host": "z"}).encode())
+        mock_clock.rate = FAST
+        await until(lambda: one.log.told("shipping_taken_over"), limit=10_000)
+    assert one.log.told("shipping_taken_over")[0]["host"] == "z"
 
 
-async def test_a_sign_of_life_that_fails_is_told_and_the_next_one_clears_it(make, store):
-    one = make("one", takeover_after=SOON)
+async def test_a_sign_of_life_that_fails_is_told_and_the_next_one_clears_it(mock_clock, make, store):
+    mock_clock.rate = 1
+    one = make("one")
     async with one.writing():
         await until(lambda: one.log.told("shipping_claimed"))
         store.fail("put", among="_owners/")
-        await until(lambda: one.state.writer.storage_fault)
+        mock_clock.rate = FAST
+        await until(lambda: one.state.writer.storage_fault, limit=10_000)
         store.mend()
-        await until(lambda: one.state.writer.storage_fault is None)
+        await until(lambda: one.state.writer.storage_fault is None, limit=10_000)
 
 
-async def test_a_copy_of_a_spool_is_noticed(make, store, tmp_path):
+async def test_a_copy_of_a_spool_is_noticed(mock_clock, make, tmp_path):
     """The image of a machine, started twice: both spools have one name."""
-    import shutil
-
-    one, copy = make("one", takeover_after=SOON), make("copy", takeover_after=SOON)
+    mock_clock.rate = 1
+    one, copy = make("one"), make("copy")
     async with one.writing() as first:
         first.offer(burst(0, 10))
         await until(lambda: one.identity.written == 10)
@@ -260,11 +270,14 @@ async def test_a_copy_of_a_spool_is_noticed(make, store, tmp_path):
         shutil.copy(tmp_path / "one" / OWNER_FILE, tmp_path / "copy" / OWNER_FILE)
         async with copy.writing() as second:
             second.offer(burst(0, 5))
-            await until(lambda: one.log.told("shipping_taken_over"))
+            await until(lambda: copy.identity.written == 5)
+            mock_clock.rate = FAST
+            await until(lambda: one.log.told("shipping_taken_over"), limit=10_000)
             first.offer(burst(10, 10))
-            await until(lambda: one.state.writer.backlog_segments)
-        assert spool_name(one) != spool_name(copy)
-        await until(lambda: one.identity.written == 20)  # after the copy has gone
+            await until(lambda: one.log.told("shipping_refused") or one.state.writer.backlog_segments, limit=10_000)
+            assert spool_name(one) != spool_name(copy)
+            assert not copy.log.told("shipping_taken_over")
+        await until(lambda: one.identity.written == 20, limit=10_000)  # after the copy has gone
     assert one.stored().rows == 25
 
 
@@ -299,10 +312,11 @@ async def test_a_claim_whose_answer_is_lost_is_still_ours(make, store, operation
     assert not bench.log.told("shipping_refused")
 
 
-async def test_a_store_that_overwrites_silently_leaves_one_owner_all_the_same(make, store):
+async def test_a_store_that_overwrites_silently_leaves_one_owner_all_the_same(mock_clock, make, store):
     """Between the question and the answer the other one has made the claim, and ours went over it."""
+    mock_clock.rate = 1
     store.overwrites_silently = True
-    one, two = make("one", takeover_after=SOON), make("two", takeover_after=SOON)
+    one, two = make("one"), make("two")
     async with one.writing() as first:
         await until(lambda: one.log.told("shipping_claimed"))
         mine = (store.root / owner_key("a", 1)).read_bytes()
@@ -311,7 +325,9 @@ async def test_a_store_that_overwrites_silently_leaves_one_owner_all_the_same(ma
         async with two.writing() as second:
             await until(lambda: two.log.told("shipping_claimed"))
             assert mine != (store.root / owner_key("a", 1)).read_bytes()
-            await until(lambda: one.log.told("shipping_taken_over"))
+            mock_clock.rate = FAST
+            await until(lambda: one.log.told("shipping_taken_over"), limit=10_000)
+            mock_clock.rate = 1
             first.offer(burst(0, 10))
             second.offer(burst(0, 10))
             await until(lambda: two.identity.written == 10)
@@ -346,7 +362,7 @@ async def test_a_claim_that_nobody_can_read_is_respected(make, store):
     one = make("one")
     await refused(one)
     assert "host unknown" in one.state.writer.shipping_blocked
-    store.age(owner_key("a", 1), 3601)
+    store.age(owner_key("a", 1), TAKEOVER + 1)
     await record(make("one"))
     assert claims(store) == [1, 2]
 
