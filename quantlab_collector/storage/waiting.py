@@ -17,5 +17,5 @@ class Waiting:
     @classmethod
     def in_spool(cls, spool: Spool) -> Waiting:
         """Nothing is touched: a thread that was left alone may still be at work there."""
-        names = {path.name.split(".", 1)[0] for folder in (spool.journal, spool.parts) for path in folder.iterdir()}
+        names = {path.name.split(".", 1)[0] for folder in (spool.journal, spool.packs) for path in folder.iterdir()}
         return cls(len(names), spool.usage())

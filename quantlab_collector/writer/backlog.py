@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from quantlab_collector.runtime.notices import DrainProgress, Notices
-from quantlab_collector.storage.encoder import Encoded
+from quantlab_collector.storage.pack import Pack
 
 TELL_EVERY: Final = 10.0
 MANY: Final = 2
@@ -23,21 +23,21 @@ class Backlog:
         self._notices = notices
         self._state = notices.state
         self._shown = notices.state.writer
-        self._send, self.segments = trio.open_memory_channel[Encoded](math.inf)
-        self._line: deque[Encoded] = deque()
+        self._send, self.packs = trio.open_memory_channel[Pack](math.inf)
+        self._line: deque[Pack] = deque()
         self._first_shipped = 0
         """Bytes of the first in the line that are in the store."""
         self.complete = trio.Event()
         """Set when no more will come."""
 
-    async def fill(self, encoded: trio.MemoryReceiveChannel[Encoded]) -> None:
+    async def fill(self, packs: trio.MemoryReceiveChannel[Pack]) -> None:
         """Take what the encoder gives, at once, so that it is counted."""
         with self._send:
-            async for segment in encoded:
-                self._line.append(segment)
-                self._shown.backlog_bytes += segment.manifest.bytes
+            async for pack in packs:
+                self._line.append(pack)
+                self._shown.backlog_bytes += pack.manifest.bytes
                 self._show()
-                self._send.send_nowait(segment)
+                self._send.send_nowait(pack)
         self.complete.set()
 
     def shipped(self, count: int) -> None:

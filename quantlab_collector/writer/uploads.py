@@ -7,25 +7,23 @@ collector with our name in ``ownership``.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 
+import msgspec
 import trio
 
-from quantlab_collector.contracts.manifest import Part
+from quantlab_collector.contracts.layout import manifest_key
+from quantlab_collector.contracts.manifest import Manifest, Part, Previous, decode_manifest, encode_manifest
 from quantlab_collector.runtime.notices import ForeignManifest, SegmentCommitted
-from quantlab_collector.storage.encoder import Encoded, forget
+from quantlab_collector.storage import files
 from quantlab_collector.storage.objects import KeyTakenError, StoreFault
+from quantlab_collector.storage.pack import Pack
 from quantlab_collector.writer.backlog import Backlog
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.gate import MAX_IN_FLIGHT, Gate
 from quantlab_collector.writer.ownership import Ownership
 from quantlab_collector.writer.patience import Patience
-
-
-class SpoiledPartError(Exception):
-    """A part changed while it waited in the spool. It is not shipped; this is a failing disk or a stranger's hand."""
 
 
 class ForeignManifestError(Exception):
@@ -37,6 +35,7 @@ class Shipper:
 
     def __init__(self, context: WriterContext) -> None:
         self._objects = context.objects
+        self._spool = context.spool
         self._state = context.state
         self._threads = context.threads
         self._notices = context.notices
@@ -47,13 +46,13 @@ class Shipper:
         self._ownership = Ownership(context, self._gate)
         self._backlog = Backlog(context.notices)
 
-    async def run(self, encoded: trio.MemoryReceiveChannel[Encoded]) -> None:
+    async def run(self, packs: trio.MemoryReceiveChannel[Pack]) -> None:
         """Ship segments in the order in which they come; what must not be shipped stays in the spool."""
         async with trio.open_nursery() as helpers:
             helpers.start_soon(self._ownership.vouch, name="signs of life")
             helpers.start_soon(self._backlog.tell_progress, name="drain progress")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._backlog.fill, encoded, name="backlog")
+                nursery.start_soon(self._backlog.fill, packs, name="backlog")
                 shipped = await self._ship_all()
             helpers.cancel_scope.cancel(reason="no more segments")
         if shipped:
@@ -64,90 +63,99 @@ class Shipper:
         # Before there is anything to ship: whoever gave two collectors one name should learn it now.
         if not await self._ownership.acquire(self._backlog.complete):
             return False
-        async for segment in self._backlog.segments:
+        async for pack in self._backlog.packs:
+            key = manifest_key(pack.manifest.instance, pack.segment, pack.manifest.opened)
             try:
-                if not await self._ship(segment):
+                if not await self._ship(pack, key):
                     return False
             except ForeignManifestError as fault:
-                self._notices.tell(ForeignManifest(str(segment.segment), segment.manifest_key, str(fault)))
+                self._notices.tell(ForeignManifest(pack.manifest.segment, key, str(fault)))
                 return False
         return True
 
-    async def _ship(self, encoded: Encoded) -> bool:
+    async def _ship(self, pack: Pack, key: str) -> bool:
         """Whether it was shipped; else somebody else ships as our instance, and there is no more time to wait."""
         started = time.monotonic()
         # What was recorded under another name and is still in the spool is shipped in any case: it is finished, and nobody else
         # has it. Else the way out of a conflict, a new ``instance_id``, would leave it behind for ever.
-        is_guarded, no_more = encoded.manifest.instance == self._ownership.instance, self._backlog.complete
+        is_guarded, no_more = pack.manifest.instance == self._ownership.instance, self._backlog.complete
         if is_guarded and not await self._ownership.acquire(no_more):
             return False
-        if not await self._gate.until_done(encoded.manifest_key, lambda: self._is_there(encoded)):
-            await self._ship_parts(encoded)
+        found = await self._gate.until_done(key, lambda: self._find_manifest(pack, key))
+        if found is None:
+            await self._ship_parts(pack)
             # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
             await self._gate.until_done("parts", self._objects.settle)
+        manifest = found or encode_manifest(_following(pack.manifest, self._spool.previous(pack.manifest.instance)))
         if is_guarded and not (await self._ownership.still_ours() or await self._ownership.acquire(no_more)):
             return False
-        await self._gate.until_done(encoded.manifest_key, lambda: self._put_manifest(encoded))
+        data = await self._gate.until_done(key, lambda: self._put_manifest(pack, key, manifest))
         await self._gate.until_done("manifest", self._objects.settle)
-        self._commit(encoded, time.monotonic() - started)
-        await self._threads.upload(forget, encoded)
+        self._commit(pack, time.monotonic() - started)
+        await self._threads.upload(self._spool.follow, pack.manifest.instance, Previous.of(key, data))
+        await self._threads.upload(files.remove, pack.path)
+        self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
         return True
 
     # ----------------------------------------------------------------------------------------------------------- parts
 
-    async def _ship_parts(self, encoded: Encoded) -> None:
-        parts = enumerate(encoded.manifest.parts)
+    async def _ship_parts(self, pack: Pack) -> None:
+        parts = zip(pack.manifest.parts, pack.places, strict=True)
         async with trio.open_nursery() as nursery:
-            for _ in range(min(MAX_IN_FLIGHT, len(encoded.manifest.parts))):
-                nursery.start_soon(self._ship_some, encoded, parts, name=f"upload {encoded.segment}")
+            for _ in range(min(MAX_IN_FLIGHT, len(pack.manifest.parts))):
+                nursery.start_soon(self._ship_some, pack, parts, name=f"upload {pack.segment}")
 
-    async def _ship_some(self, encoded: Encoded, parts: Iterator[tuple[int, Part]]) -> None:
-        for number, part in parts:
+    async def _ship_some(self, pack: Pack, parts: Iterator[tuple[Part, int]]) -> None:
+        for part, place in parts:
 
-            def put(number: int = number, part: Part = part) -> None:
-                data = encoded.part_path(number).read_bytes()
-                if hashlib.sha256(data).hexdigest() != part.sha256:
-                    raise SpoiledPartError(f"{encoded.part_path(number)} is not what it was ({part.key})")
-                self._objects.put(part.key, data)
+            def put(part: Part = part, place: int = place) -> None:
+                self._objects.put(part.key, pack.read_part(part, place))
 
             await self._gate.until_done(part.key, put)
             self._backlog.shipped(part.bytes)
 
     # -------------------------------------------------------------------------------------------------------- manifest
 
-    def _is_there(self, encoded: Encoded) -> bool:
-        """Whether the manifest is in the store, and with it the parts: we looked away between putting it and noting it.
+    def _find_manifest(self, pack: Pack, key: str) -> bytes | None:
+        """The manifest as it is in the store, and with it the parts: we were gone between putting it and noting that it is there.
 
         Looking first also keeps us from overwriting parts that are named by somebody else's manifest in this place.
         """
         try:
-            there = self._objects.get(encoded.manifest_key)
+            data = self._objects.get(key)
         except FileNotFoundError:
-            return False
-        if there != encoded.manifest_bytes:
-            raise ForeignManifestError(f"{encoded.manifest_key} is another collector's, which has the same instance_id")
-        return True
-
-    def _put_manifest(self, encoded: Encoded) -> None:
+            return None
         try:
-            self._objects.put_new(encoded.manifest_key, encoded.manifest_bytes)
+            # Which one it follows is not compared: if it is ours, it says what was so when it was put.
+            is_ours = encode_manifest(_following(decode_manifest(data), None)) == encode_manifest(pack.manifest)
+        except (msgspec.MsgspecError, ValueError):
+            is_ours = False
+        if not is_ours:
+            raise ForeignManifestError(f"{key} is another collector's, which has the same instance_id")
+        return data
+
+    def _put_manifest(self, pack: Pack, key: str, data: bytes) -> bytes:
+        """The manifest as it is in the store now."""
+        try:
+            self._objects.put_new(key, data)
         except KeyTakenError:
             # By an attempt of ours whose answer was lost, or by another one at this moment, or by nobody.
-            if not self._is_there(encoded):
-                raise StoreFault(f"{encoded.manifest_key} was refused as taken, and is not there") from None
+            there = self._find_manifest(pack, key)
+            if there is None:
+                raise StoreFault(f"{key} was refused as taken, and is not there") from None
+            return there
+        return data
 
-    def _commit(self, encoded: Encoded, seconds: float) -> None:
+    def _commit(self, pack: Pack, seconds: float) -> None:
         """The manifest is there: from here on the rows count as written."""
-        manifest, books, shown = encoded.manifest, self._state.books, self._state.writer
-        if encoded.segment.epoch_ms == self._epoch_ms:
-            shown.sealed_segments -= 1
-            for (exchange, stream), rows in encoded.rows_by_stream().items():
+        manifest, books = pack.manifest, self._state.books
+        if pack.segment.epoch_ms == self._epoch_ms:
+            self._state.writer.sealed_segments -= 1
+            for (exchange, stream), rows in pack.rows_by_stream().items():
                 books.commit(exchange, stream, rows)
         else:
             books.recovered += manifest.rows
-        shown.last_commit_ns = time.time_ns()
-        # Not counted anew: with a backlog of a thousand segments that takes longer than shipping one.
-        shown.spool_bytes = max(0, shown.spool_bytes - manifest.bytes - len(encoded.manifest_bytes))
+        self._state.writer.last_commit_ns = time.time_ns()
         self._backlog.committed()
         self._notices.tell(
             SegmentCommitted(
@@ -155,7 +163,11 @@ class Shipper:
                 rows=manifest.rows,
                 parts=len(manifest.parts),
                 bytes=manifest.bytes,
-                recovered=encoded.segment.epoch_ms != self._epoch_ms,
+                recovered=pack.segment.epoch_ms != self._epoch_ms,
                 seconds=round(seconds, 3),
             )
         )
+
+
+def _following(manifest: Manifest, previous: Previous | None) -> Manifest:
+    return msgspec.structs.replace(manifest, previous=previous)

@@ -8,8 +8,11 @@ import pytest
 import trio
 
 from quantlab_collector.contracts.events import Burst, StreamType
+from quantlab_collector.contracts.layout import manifest_key
 from quantlab_collector.contracts.units import Seconds
+from quantlab_collector.storage import recording
 from quantlab_collector.storage.objects import FaultKind
+from quantlab_collector.storage.pack import load_pack
 from storage.samples import bbo, trade
 from writer.stores import Store
 from writer.workbench import Bench, options_with, until
@@ -38,7 +41,7 @@ def assert_all_is_there(bench, rows):
     shown = bench.state.writer
     assert (shown.storage_fault, shown.shipping_blocked) == (None, None)
     assert (shown.backlog_segments, shown.backlog_bytes, shown.oldest_seal_ns) == (0, 0, None)
-    assert not list((bench.spool / "parts").iterdir())
+    assert not list((bench.spool / "packs").iterdir())
 
 
 # What obstore can make of a fault: the answer is a fault, before or after it was done; or a conflict where there is none.
@@ -138,7 +141,27 @@ async def test_s14_nothing_is_uploaded_again_where_the_manifest_is_there(tmp_pat
         pass
     assert store.keys("put", among="exchange=") == []
     assert second.stored().rows == 200
-    assert not list((second.spool / "parts").iterdir())
+    assert not list((second.spool / "packs").iterdir())
+
+
+async def test_s14_the_crash_comes_after_everything_but_the_forgetting(tmp_path, bench, store):
+    """The chain already ends with the segment that is found in the spool: it must not follow itself."""
+    store.fail("put", among="exchange=")
+    async with bench.writing() as outlet:
+        outlet.offer(list(bursts(100)))
+        await until(lambda: bench.state.writer.backlog_segments)
+        (pack,) = (bench.spool / "packs").iterdir()
+        copy = pack.read_bytes()
+        store.mend()
+    pack.write_bytes(copy)
+    second = Bench(tmp_path, objects=store)
+    async with second.writing() as outlet:
+        outlet.offer(list(bursts(10)))
+    assert not second.log.told("foreign_manifest")
+    assert second.stored().rows == 220
+    first, last = recording.manifests(store)[0]
+    assert first.manifest.previous is None
+    assert last.manifest.previous.key == first.key
 
 
 # ------------------------------------------------------------------------------------------------- a foreign manifest
@@ -146,9 +169,8 @@ async def test_s14_nothing_is_uploaded_again_where_the_manifest_is_there(tmp_pat
 
 def our_manifest(bench):
     """The key of the manifest of the first segment that waits in the spool."""
-    from quantlab_collector.storage.encoder import load_encoded
-
-    return load_encoded(min((bench.spool / "parts").iterdir())).manifest_key
+    pack = load_pack(min((bench.spool / "packs").iterdir()))
+    return manifest_key(pack.manifest.instance, pack.segment, pack.manifest.opened)
 
 
 async def test_s11_a_foreign_manifest_is_never_overwritten(tmp_path, bench, store):
@@ -171,7 +193,7 @@ async def test_s11_a_foreign_manifest_is_never_overwritten(tmp_path, bench, stor
     assert store.get(key) == b"somebody else's"
     assert store.keys("put", among="exchange=") == []
     assert second.identity.pending == 100
-    assert len(list((second.spool / "parts").iterdir())) == 2
+    assert len(list((second.spool / "packs").iterdir())) == 2
     assert key in second.state.writer.shipping_blocked
     (told,) = second.log.told("foreign_manifest")
     assert told["key"] == key
@@ -216,7 +238,7 @@ async def test_s4_a_store_that_hangs_stalls_neither_journal_nor_stop(tmp_path, s
                 scope.cancel()
         assert scope.cancelled_caught
         assert bench.identity.pending == bench.identity.received == 100
-        assert len(list((bench.spool / "parts").iterdir())) == 5
+        assert len(list((bench.spool / "packs").iterdir())) == 5
     finally:
         store.holds_up.set()
     second = Bench(tmp_path, objects=store)
