@@ -159,6 +159,25 @@ async def test_news_from_before_the_gate_closed_are_old(autojump_clock, desk):
     assert attempts == [8, 16]
 
 
+async def test_good_news_from_before_the_gate_closed_are_old_too(autojump_clock, desk):
+    """What was let in before does not shorten a wait that the store has asked for."""
+    desk.answer = refusing(FaultKind.THROTTLED, 100.0)
+
+    async def call(work):
+        await trio.sleep(8 if work is None else 0)
+        return None if work is None else await Desk.call(desk, work)
+
+    desk.gate._call = call
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.gate.until_done, "dawdling", None)
+        nursery.start_soon(desk.ask)
+        await trio.sleep(50)
+        assert not desk.gate.is_open()
+        assert desk.state.writer.upload_slots == 8
+        desk.answer = lambda: None
+    assert [request.at for request in desk.requests] == [0, 100 + TAKES]
+
+
 async def test_s2_throttling_makes_requests_at_least_four_times_rarer(autojump_clock, desk):
     healthy = await desk.keep_asking(60)
     desk.answer = refusing(FaultKind.THROTTLED)
