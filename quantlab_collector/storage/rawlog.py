@@ -22,7 +22,9 @@ from quantlab_collector.contracts.raw_frames import RawFrame
 
 RAW_MANIFEST_VERSION: Final = 1
 GZIP_LEVEL: Final = 1
-"""The higher levels take more than twice as long, and make these texts a tenth smaller."""
+"""Level 6 makes these texts a quarter smaller, in three times the time."""
+ZSTD_LEVEL: Final = 1
+"""As small as gzip's level 6, in a third of the time of its level 1; the higher levels gain nothing here."""
 _CHUNK: Final = 4096
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -106,7 +108,7 @@ def compress(data: bytes, compression: RawCompression) -> bytes:
     """A whole file. The same lines always give the same bytes."""
     if compression is RawCompression.GZIP:
         return gzip.compress(data, GZIP_LEVEL, mtime=0)
-    return bytes(pa.Codec("zstd", 3).compress(data, asbytes=True))
+    return bytes(pa.Codec("zstd", ZSTD_LEVEL).compress(data, asbytes=True))
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
