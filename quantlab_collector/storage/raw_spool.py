@@ -1,6 +1,6 @@
 """Where files of the raw-frame archive wait until the store has them: the folder ``raw`` of the spool.
 
-    raw/1767280498692-000007.raw    the manifest in one line, and behind it the file as it will be in the store
+    raw/1767280498692-000007.raw    a SHA-256 of the rest, the manifest in one line, and the file as it will be in the store
     raw/epoch                       the start of the newest process that wrote here, ms
 
 A file and its manifest are one file here, so that one rename makes both exist.
@@ -8,8 +8,10 @@ A file and its manifest are one file here, so that one rename makes both exist.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,10 @@ _WAITING, _TMP, _EPOCH = ".raw", ".tmp", "epoch"
 _LONGEST_EPOCH: Final = 15
 
 
-class SpoiledRawFileError(ValueError):
+_CHECKSUM_BYTES: Final = len(hashlib.sha256().hexdigest()) + 1
+
+
+class SpoiledRawFileError(Exception):
     """A file in the spool is not what was written there."""
 
 
@@ -40,14 +45,21 @@ class WaitingFile:
 class RawSpool:
     """The folder. Every method may raise ``OSError``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_free: int) -> None:
         self._folder = folder
+        self._keep_free = keep_free
+
+    def check_room(self) -> None:
+        """An ``OSError`` when the disk has less room than is kept for others."""
+        free = files.free_bytes(self._folder)
+        if free < self._keep_free:
+            raise OSError(errno.ENOSPC, f"{free} bytes are free, and {self._keep_free} are kept for the recording")
 
     def begin(self, now_ms: int) -> int:
         """The epoch of this process: later than any before, whatever the clock says, so that no two files get one name."""
         place = self._folder / _EPOCH
         before = max((file.segment.epoch_ms for file in self.waiting()), default=0)
-        if place.exists():
+        with suppress(FileNotFoundError):
             text = files.read(place)[:_LONGEST_EPOCH]
             before = max(before, int(text) if text.isdigit() else 0)
         epoch_ms = max(now_ms, before + 1)
@@ -56,13 +68,13 @@ class RawSpool:
 
     def waiting(self) -> list[WaitingFile]:
         """What is here to be shipped, oldest first."""
-        found = ((_segment(path), path) for path in self._folder.iterdir())
+        found = ((_segment(path), path) for path in files.entries(self._folder))
         return sorted(WaitingFile(segment, path, os.lstat(path).st_size) for segment, path in found if segment is not None)
 
     def tidy(self) -> list[Path]:
         """Throw our own unfinished files away; what is left and does not belong here."""
         strangers = []
-        for path in sorted(self._folder.iterdir()):
+        for path in files.entries(self._folder):
             if path.name.endswith(_TMP) and files.is_plain_file(path):
                 files.remove(path)
             elif path.name != _EPOCH and _segment(path) is None:
@@ -73,7 +85,8 @@ class RawSpool:
         """Make a file wait here; when this returns it survives a power cut."""
         path = self._folder / f"{segment}{_WAITING}"
         beside = path.with_name(path.name + _TMP)
-        content = msgspec.json.encode(manifest) + b"\n" + data
+        both = msgspec.json.encode(manifest) + b"\n" + data
+        content = _checksum(both) + both
         try:
             files.remove(beside, missing_ok=True)
             files.write_synced(beside, content)
@@ -87,18 +100,20 @@ class RawSpool:
 
     def load(self, path: Path) -> tuple[RawManifest, bytes]:
         """A file that waits here, and its manifest; a ``SpoiledRawFileError`` when it is not what was written."""
-        line, _, data = files.read(path).partition(b"\n")
-        try:
-            manifest = decode_raw_manifest(line)
-        except ValueError as fault:
-            raise SpoiledRawFileError(f"its manifest cannot be read: {fault}") from fault
-        if hashlib.sha256(data).hexdigest() != manifest.sha256:
-            raise SpoiledRawFileError("its SHA-256 is not the one in its manifest")
-        return manifest, data
+        content = files.read(path)
+        both = content[_CHECKSUM_BYTES:]
+        if content[:_CHECKSUM_BYTES] != _checksum(both):
+            raise SpoiledRawFileError("it is not what its checksum says")
+        line, _, data = both.partition(b"\n")
+        return decode_raw_manifest(line), data
 
     def forget(self, path: Path) -> None:
         """Let go of a file that the store has."""
         files.remove(path, missing_ok=True)
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode() + b"\n"
 
 
 def _segment(path: Path) -> SegmentId | None:

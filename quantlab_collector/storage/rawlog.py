@@ -69,7 +69,7 @@ def decode_raw_manifest(data: bytes) -> RawManifest:
 # -------------------------------------------------------------------------------------------------------------- lines
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
     ts_recv: int
     conn: str
     frame: str | None = None

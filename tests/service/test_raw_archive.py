@@ -108,7 +108,9 @@ SERVERS = {"binance": (serve_binance, BinanceOptions, {}), "bybit": (serve_bybit
 async def test_the_archive_decodes_to_the_recording_and_plays_it_again(tmp_path, nursery, exchange, wire):
     serve, options, words = SERVERS[exchange]
     simulator = await nursery.start(serve, options(symbols=SYMBOLS, rate=1_500, seed=7))
-    more = f'{RAW}compression = "{"gzip" if wire == "fast" else "zstd"}"\n[intake]\nwire = "{wire}"\n[reconnect]\nfirst = "50ms"\n'
+    more = (
+        f'{RAW}compression = "{"gzip" if wire == "fast" else "zstd"}"\n[intake]\nwire = "{wire}"\n[reconnect]\nfirst = "50ms"\n'
+    )
     config = config_for(simulator, symbols=SYMBOLS, exchange=exchange, flush="1s", more=more)
     async with collector(tmp_path / "run", config) as service:
         await service.wait_received(2_000)
@@ -145,7 +147,9 @@ async def test_the_archive_decodes_to_the_recording_and_plays_it_again(tmp_path,
 
     # And back: recording from the archive gives the same events.
     async with playing_back(data, exchange) as played:
-        again = config_for(played, symbols=SYMBOLS, exchange=exchange, flush="1s").replace(f'rest_url = "{played.rest_url}"\n', "")
+        again = config_for(played, symbols=SYMBOLS, exchange=exchange, flush="1s").replace(
+            f'rest_url = "{played.rest_url}"\n', ""
+        )
         async with collector(tmp_path / "again", again) as service:
             await service.wait_received(stop["written"])
             assert await service.stop() == 0
@@ -178,7 +182,9 @@ async def test_kill_9_leaves_no_torn_file_and_the_next_start_ships_what_there_wa
     assert "raw frames" in report.stdout
     # What is archived was sent: each frame once, and no other.
     sent = owed(simulator)
-    for stream, found in differences(without_receive_times(decoded(archived(data, "binance"), "binance", simulator)), sent).items():
+    for stream, found in differences(
+        without_receive_times(decoded(archived(data, "binance"), "binance", simulator)), sent
+    ).items():
         assert (found["foreign"], found["twice"]) == (0, 0), (stream, found)
     assert waiting > 0, "no kill came while a file waited"
 

@@ -41,7 +41,9 @@ def frames_of(reads):
 
 
 @given(READS, COMPRESSIONS)
-@example([(1, "a", [b"", b"\xff\xfe", b'{"a":"\\u2028\\n"}', BinaryMessage(b""), "\u2028\x00\n\r".encode()])], RawCompression.GZIP)
+@example(
+    [(1, "a", [b"", b"\xff\xfe", b'{"a":"\\u2028\\n"}', BinaryMessage(b""), "\u2028\x00\n\r".encode()])], RawCompression.GZIP
+)
 def test_every_byte_comes_back(reads, compression):
     data = compress(lines_of(reads), compression)
     assert list(read_archive(data)) == frames_of(reads)
@@ -67,8 +69,7 @@ def test_what_comes_before_the_torn_place_is_given(compression):
     data = compress(lines_of(reads), compression)
     frames, expected = [], frames_of(reads)
     with pytest.raises(TornArchiveError):
-        for frame in read_archive(data[: len(data) // 2]):
-            frames.append(frame)
+        frames.extend(read_archive(data[: len(data) // 2]))
     assert frames == expected[: len(frames)]
     assert len(frames) > 500
 
@@ -79,8 +80,7 @@ def test_a_flipped_bit_in_the_middle_is_told(tmp_path):
     data[len(data) // 2] ^= 0x10
     frames = []
     with pytest.raises(TornArchiveError):
-        for frame in read_archive(bytes(data)):
-            frames.append(frame)
+        frames.extend(read_archive(bytes(data)))
     assert len(frames) > 10_000
 
 
@@ -117,10 +117,14 @@ def test_files_that_were_put_together_or_unpacked_are_read_too(tmp_path, compres
     unpacked.write_bytes(b"".join(lines))
     assert is_archive(together)
     assert is_archive(unpacked)
-    assert [frame.data for frame in read_archive(together)] == [frame.data for frame in read_archive(unpacked)] == [b"0", b"1", b"2"]
+    assert (
+        [frame.data for frame in read_archive(together)] == [frame.data for frame in read_archive(unpacked)] == [b"0", b"1", b"2"]
+    )
 
 
-@pytest.mark.parametrize("content", [b"", b"1749833474285\t{}\n", b'{"stream":"x"}\n', gzip.compress(b"1749833474285\t{}\n"), b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content", [b"", b"1749833474285\t{}\n", b'{"stream":"x"}\n', gzip.compress(b"1749833474285\t{}\n"), b"\x1f\x8b"]
+)
 def test_what_is_no_archive(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -19,8 +19,9 @@ from quantlab_collector.storage.objects import FaultKind, LocalObjects, StoreFau
 from quantlab_collector.storage.raw_recording import find_raw, summarise_raw, verify_raw
 from quantlab_collector.storage.rawlog import read_archive
 from quantlab_collector.storage.spool import Spool
-from quantlab_collector.writer.raw_archive import TRIES, run_raw_archive
+from quantlab_collector.writer.raw_archive import run_raw_archive
 from quantlab_collector.writer.raw_options import RawArchiveOptions
+from quantlab_collector.writer.raw_shipping import TRIES
 from storage.samples import T0
 from writer.workbench import Log, until
 
@@ -56,6 +57,7 @@ class Archive:
         self.notices = Notices(self.state, self.log)
         self.objects = objects or FlakyStore(folder / "data")
         self.raw = self.state.raw_archive
+        self.keep_free = 0
 
     @asynccontextmanager
     async def running(self, *, capacity=2**30, drain_within=10.0, moves=None):
@@ -80,6 +82,7 @@ class Archive:
             notices=self.notices,
             options=self.options,
             drain_within=drain_within,
+            keep_free=self.keep_free,
             first_wait=0.001,
         )
 
@@ -265,6 +268,17 @@ async def test_a_full_spool_drops_until_there_is_room(tmp_path):
     assert after.stored() == {"x": frames([*range(kept), *range(2000, 2100)])}
 
 
+async def test_the_recording_keeps_its_room_on_the_disk(tmp_path):
+    archive = Archive(tmp_path)
+    archive.keep_free = 2**62
+    async with archive.running() as tap:
+        offer(tap, range(100))
+    assert account(archive) == (100, 0, 100)
+    assert archive.log.told("raw_frames_dropped") == [{"exchange": "x", "reason": "disk_full", "dropped": 100}]
+    assert "are kept for the recording" in archive.log.told("raw_disk_failed")[0]["fault"]
+    assert archive.stored() == {}
+
+
 async def test_a_disk_that_fails_costs_frames_and_is_tried_again(tmp_path, monkeypatch):
     archive, broken = Archive(tmp_path), threading.Event()
     from quantlab_collector.storage import files
@@ -311,7 +325,7 @@ async def test_what_is_spoiled_or_strange_is_put_aside(tmp_path):
     aside = sorted(path.name.partition("-")[2] for path in (tmp_path / "spool/quarantine").iterdir())
     assert aside == sorted([torn.name, "notes.txt"])
     assert sorted(told["reason"] for told in after.log.told("spool_quarantine")) == [
-        "its SHA-256 is not the one in its manifest",
+        "it is not what its checksum says",
         "not a file of raw frames",
     ]
     assert (after.raw.kept_files, after.raw.kept_bytes) == (0, 0)

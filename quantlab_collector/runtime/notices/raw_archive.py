@@ -19,6 +19,7 @@ class RawFramesDropped(Notice):
     flood: ClassVar[bool] = True
     exchange: str
     reason: str
+    """``queue_full``, or the name of an obstacle."""
     dropped: int
 
     def subject(self) -> object:
@@ -53,7 +54,7 @@ class RawUploadFailed(Notice):
     event: ClassVar[str] = "raw_upload_failed"
     level: ClassVar[int] = WARNING
     flood: ClassVar[bool] = True
-    key: str
+    file: str
     fault: str
     retry_in: float | None
 
