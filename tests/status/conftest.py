@@ -63,6 +63,11 @@ def state() -> ServiceState:
     writer.oldest_seal_ns = STARTED_NS + 127_720 * MS
     writer.last_commit_ns = 1_767_280_470_000_000_000
     writer.last_sync_ns = 1_767_280_498_691_000_000
+    raw = state.raw_archive
+    raw.enabled, raw.queued_bytes, raw.files, raw.kept_files, raw.kept_bytes, raw.upload_failures = True, 11, 12, 13, 14, 15
+    raw.fault = "503\nSlow down"
+    binance_frames = raw.account("binance")
+    binance_frames.received, binance_frames.archived, binance_frames.dropped = 102, 90, 5
     state.sample(1008.0, 91_234_567)
     return state
 
