@@ -175,7 +175,7 @@ async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.M
     await run_writer(
         receive,
         spool=spool,
-        objects=open_objects(config.storage.url),
+        objects=open_objects(config.storage.url, config.storage.options, lanes=config.storage.upload_threads),
         state=notices.state,
         notices=notices,
         options=WriterOptions(config.journal, config.flush, config.storage, config.spool),

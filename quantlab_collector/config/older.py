@@ -1,8 +1,8 @@
 """The names that older deployments have in their environment, read as if settings had been given.
 
-They say nothing unless ``STORAGE_BACKEND`` is set: names as common as ``S3_BUCKET`` may be meant for something else. The file and the
-``QUANTLAB_`` variables go above them. ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY`` never become settings: whoever opens the store reads
-them there.
+They say nothing unless ``STORAGE_BACKEND`` is set: names as common as ``S3_BUCKET`` may be meant for something else. The file and
+the ``QUANTLAB_`` variables go above them. ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY`` never become settings: whoever opens the store
+reads them there.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from quantlab_collector.config.tree import KeyPath
 from quantlab_collector.status.hosts import is_loopback
-from quantlab_collector.storage.objects import Encryption, Folder, Scheme, StoreOptions, parse_address
+from quantlab_collector.storage.objects import Encryption, Folder, Scheme, parse_address
 from quantlab_collector.storage.objects.credentials import NAMES, CredentialsError, read_credentials
+from quantlab_collector.storage.objects.options import PLAIN
 from quantlab_collector.writer.options import StorageOptions
 
 _ONLY: Final = {
@@ -26,7 +27,7 @@ def store_conflicts(storage: StorageOptions) -> Iterator[tuple[tuple[KeyPath, ..
         return
     for scheme, keys in _ONLY.items():
         for key in keys if scheme is not address.scheme else ():
-            if getattr(options, key) != getattr(StoreOptions(), key):
+            if getattr(options, key) != getattr(PLAIN, key):
                 yield (_at(key), ("storage", "url")), f"storage.options.{key} goes with {scheme.value}:// only"
     if _is_open_to_others(options.endpoint) and not options.allow_http:
         text = (

@@ -2,8 +2,8 @@
 
 obstore's limit of time is about a whole request, the sending of the object included, and belongs to a store and not to a request.
 With one limit for all, either a large object on a slow line would be cut off again and again for ever, or a small one would wait
-for minutes where nobody answers. So there is a store for each step of patience, made when it is first needed (that takes 5 ms) and
-kept.
+for minutes where nobody answers. So there is a store for each step of patience, made when it is first needed (that takes 5 ms)
+and kept.
 """
 
 from __future__ import annotations

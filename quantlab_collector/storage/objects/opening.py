@@ -17,7 +17,7 @@ from quantlab_collector.storage.objects.credentials import KEY_ID, SECRET, TOKEN
 from quantlab_collector.storage.objects.faults import Place
 from quantlab_collector.storage.objects.ladder import Patience
 from quantlab_collector.storage.objects.local import LocalObjects
-from quantlab_collector.storage.objects.options import Addressing, Checksum, Encryption, StoreOptions
+from quantlab_collector.storage.objects.options import PLAIN, Addressing, Checksum, Encryption, StoreOptions
 from quantlab_collector.storage.objects.protocol import Objects
 from quantlab_collector.storage.objects.remote import RemoteObjects
 
@@ -39,9 +39,7 @@ _memories: Final[dict[str, MemoryStore]] = {}
 """By name, so that several openings of one name in this process see the same objects."""
 
 
-def open_objects(
-    url: str, options: StoreOptions = StoreOptions(), *, lanes: int = 8, environ: Mapping[str, str] = os.environ
-) -> Objects:
+def open_objects(url: str, options: StoreOptions = PLAIN, *, lanes: int = 8, environ: Mapping[str, str] = os.environ) -> Objects:
     """The store that a ``storage.url`` names, for so many requests side by side; a ``ValueError`` when it names none.
 
     Nothing is asked of the store yet, and credentials are read at the first request.

@@ -1,8 +1,9 @@
-"""What can be set about a remote store. Secrets are not among it: they come from the environment, the machine's role, or a file."""
+"""What can be set about a remote store. Secrets are not: they come from the environment, the machine's role, or a file."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
@@ -50,3 +51,7 @@ class StoreOptions:
     server_side_encryption: Encryption = Encryption.NONE
     kms_key_id: str = ""
     checksum: Checksum = Checksum.NONE
+
+
+PLAIN: Final = StoreOptions()
+"""Nothing set."""

@@ -1,4 +1,4 @@
-"""A recording in a bucket, through obstore. Its synchronous interface only: it runs in worker threads and leaves the GIL alone."""
+"""A recording in a bucket, through obstore: its synchronous interface, which runs in worker threads and leaves the GIL alone."""
 
 from __future__ import annotations
 
