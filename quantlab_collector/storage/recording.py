@@ -74,7 +74,10 @@ class Summary:
 
 
 def manifests(objects: Objects, read: Callable[[int, int], None] = lambda _done, _of: None) -> tuple[list[Committed], list[str]]:
-    """All manifests, oldest first, and what is wrong with those that cannot be read; ``read`` is told how many were, and of how many."""
+    """All manifests, oldest first, and what is wrong with those that cannot be read.
+
+    ``read`` is told how many were read, and of how many.
+    """
     found: list[Committed] = []
     problems: list[str] = []
     keys = [key for key, _ in objects.list(MANIFESTS)]

@@ -52,7 +52,7 @@ _BY_STATUS: Final[Mapping[int, FaultKind]] = {
     501: FaultKind.CONFIG,
 }
 _TRANSPORT: Final[tuple[tuple[str, str, FaultKind], ...]] = (
-    ("certificate", "the store's certificate is not trusted", FaultKind.CONFIG),
+    ("InvalidCertificate", "the store's certificate is not trusted", FaultKind.CONFIG),
     ("incorrectly configured region", "the store redirects without saying where to", FaultKind.CONFIG),
     ("Account must be specified", "the account is not known", FaultKind.CONFIG),
     ("BadScheme", "http:// where only https:// is allowed", FaultKind.CONFIG),
@@ -61,7 +61,7 @@ _TRANSPORT: Final[tuple[tuple[str, str, FaultKind], ...]] = (
     ("kind: Timeout", "timed out", FaultKind.TRANSIENT),
     ("dns error", "the name of its host could not be resolved", FaultKind.TRANSIENT),
     ("ConnectionRefused", "connection refused", FaultKind.TRANSIENT),
-    ("kind: Connect", "no connection", FaultKind.TRANSIENT),
+    ("kind: Connect,", "no connection", FaultKind.TRANSIENT),
     ("ConnectionReset", "connection reset", FaultKind.TRANSIENT),
     ("IncompleteMessage", "connection closed before the answer", FaultKind.TRANSIENT),
     ("BrokenPipe", "connection closed while sending", FaultKind.TRANSIENT),
@@ -126,7 +126,8 @@ def _without_answer(text: str, answer: str) -> tuple[FaultKind, str]:
 
 def _clean(text: str) -> str:
     """One line of bearable length, without the user and the query of any address."""
-    line = _QUERY.sub("?***", mask_addresses(" ".join(text.split())))
+    printable = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    line = _QUERY.sub("?***", mask_addresses(printable))
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
 
 

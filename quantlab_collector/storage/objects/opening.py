@@ -72,7 +72,8 @@ def _s3(address: Bucket, options: StoreOptions, environ: Mapping[str, str], pati
     in_the_host = options.addressing is Addressing.VIRTUAL or (
         options.addressing is Addressing.AUTO and not endpoint and "." not in address.name
     )
-    config: dict[str, Any] = {"virtual_hosted_style_request": in_the_host}
+    # Not every store can delete a list, and the probe deletes one object.
+    config: dict[str, Any] = {"virtual_hosted_style_request": in_the_host, "disable_bulk_delete": True}
     if endpoint:
         config["endpoint"] = _with_bucket(endpoint, address.name) if in_the_host else endpoint
     if options.region:

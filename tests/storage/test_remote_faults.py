@@ -1,0 +1,380 @@
+"""A remote store that fails: what the writer is told, and what it may then rely on."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+
+import pytest
+import trustme
+
+from quantlab_collector.storage.objects import FaultKind, KeyTakenError, LocalObjects, StoreFault, open_objects, probe
+from quantlab_collector.storage.objects import remote as remote_module
+from quantlab_collector.storage.objects.ladder import LOWEST, SLOWEST_LINE, Ladder, patience_for
+from storage.fault_store import (
+    BUCKET,
+    KEY_ID,
+    SECRET,
+    FaultStore,
+    answer,
+    creates,
+    deletes,
+    gets,
+    hang_up,
+    puts,
+    reset_before_body,
+    reset_mid_body,
+    silence,
+    slowly,
+)
+
+KEY = "exchange=binance/symbol=%E2%82%BF/part-a-1-000001.parquet"
+BODY = bytes(range(256)) * 2000
+
+KINDS = [
+    (answer(500, "InternalError"), FaultKind.TRANSIENT),
+    (answer(502), FaultKind.TRANSIENT),
+    (answer(503), FaultKind.TRANSIENT),
+    (answer(504), FaultKind.TRANSIENT),
+    (answer(503, "SlowDown"), FaultKind.THROTTLED),
+    (answer(429, headers={"Retry-After": "2"}), FaultKind.THROTTLED),
+    (answer(409, "ConditionalRequestConflict"), FaultKind.TRANSIENT),
+    (answer(400, "RequestTimeout"), FaultKind.TRANSIENT),
+    (answer(412), FaultKind.TRANSIENT),
+    (answer(401), FaultKind.AUTH),
+    (answer(403, "AccessDenied"), FaultKind.AUTH),
+    (answer(403, "QuotaExceeded"), FaultKind.AUTH),
+    (answer(403, "UserSuspended"), FaultKind.AUTH),
+    (answer(400, "ExpiredToken"), FaultKind.AUTH),
+    (answer(403, "RequestTimeTooSkewed"), FaultKind.CLOCK),
+    (answer(404, "NoSuchBucket"), FaultKind.CONFIG),
+    (answer(301), FaultKind.CONFIG),
+    (answer(301, "PermanentRedirect", headers={"Location": "http://127.0.0.1:1/"}), FaultKind.CONFIG),
+    (answer(400, "AuthorizationHeaderMalformed"), FaultKind.CONFIG),
+    (answer(501, "NotImplemented"), FaultKind.CONFIG),
+    (answer(200, "InternalError"), FaultKind.TRANSIENT),
+    (answer(200, body="what?"), FaultKind.TRANSIENT),
+    (reset_before_body(), FaultKind.TRANSIENT),
+    (reset_mid_body(), FaultKind.TRANSIENT),
+    (hang_up(), FaultKind.TRANSIENT),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind"), KINDS, ids=lambda item: getattr(item, "name", item))
+def test_each_fault_has_its_kind_and_one_line(fault, kind, fault_store):
+    objects = fault_store.open()
+    rule = fault_store.inject(fault, times=None)
+    with pytest.raises(StoreFault) as caught:
+        objects.put(KEY, BODY)
+    assert rule.served >= 1
+    assert (caught.value.kind, caught.value.retry_after) == (kind, None)
+    text = str(caught.value)
+    assert text
+    assert len(text) < 500
+    assert text.isprintable()
+    assert not [part for part in ("?", KEY_ID, SECRET, "Debug", "Signature=") if part in text]
+    if kind is FaultKind.CONFIG:
+        assert BUCKET in text
+        assert "region test-1" in text
+    fault_store.heal()
+    objects.put(KEY, BODY)
+    assert fault_store.objects == {KEY: BODY}
+
+
+def test_an_answer_cannot_smuggle_anything_into_a_log(fault_store):
+    message = f"see https://host/x?X-Amz-Signature=abc&amp;y and https://{KEY_ID}:{SECRET}@host/\n\x1b[31m" + "long " * 500
+    fault_store.inject(answer(500, "InternalError", message), times=None)
+    with pytest.raises(StoreFault) as caught:
+        fault_store.open().put(KEY, BODY)
+    text = str(caught.value)
+    assert text.startswith("500 InternalError: see https://host/x?***")
+    assert text.isprintable()
+    assert len(text) < 400
+    assert SECRET not in text
+    assert "abc" not in text
+
+
+@pytest.mark.parametrize(
+    "fault", [answer(500), answer(503, "SlowDown"), answer(429), reset_before_body(), reset_mid_body(), hang_up()]
+)
+def test_a_fault_that_passes_is_not_even_told(fault, fault_store):
+    objects = fault_store.open()
+    rule = fault_store.inject(fault)
+    objects.put(KEY, BODY)
+    assert rule.served == 1
+    assert fault_store.objects == {KEY: BODY}
+    assert len(fault_store.attempts_of(KEY)) == 2
+
+
+@pytest.mark.parametrize("fault", [answer(500, applied=True), hang_up(applied=True)], ids=["500", "no answer"])
+def test_putting_after_a_lost_answer_puts_the_same_again(fault, fault_store):
+    fault_store.inject(fault)
+    fault_store.open().put(KEY, BODY)
+    assert fault_store.served == 1
+    assert fault_store.objects == {KEY: BODY}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answer(500, applied=True), hang_up(applied=True), answer(409, "ConditionalRequestConflict")],
+    ids=lambda fault: fault.name,
+)
+def test_a_doubtful_create_says_that_the_key_is_taken(fault, fault_store):
+    """The caller looks: it finds its own bytes, or nothing and tries again."""
+    rule = fault_store.inject(fault, on=creates())
+    objects = fault_store.open()
+    with pytest.raises(KeyTakenError):
+        objects.put_new(KEY, BODY)
+    assert rule.served == 1
+    if fault.applied:
+        assert objects.get(KEY) == BODY
+    else:
+        assert objects.head(KEY) is None
+        objects.put_new(KEY, BODY)
+        assert fault_store.objects == {KEY: BODY}
+
+
+def test_reads_fail_with_a_kind_too(fault_store):
+    objects = fault_store.open()
+    fault_store.inject(answer(403, "AccessDenied"), times=None)
+    for ask in (
+        lambda: objects.get("a"),
+        lambda: objects.head("a"),
+        lambda: list(objects.list("a")),
+        lambda: objects.delete("a"),
+    ):
+        with pytest.raises(StoreFault) as caught:
+            ask()
+        assert caught.value.kind is FaultKind.AUTH
+
+
+def test_a_missing_bucket_is_not_a_missing_object(fault_store, monkeypatch):
+    objects = open_objects("s3://elsewhere/prefix", fault_store.options())
+    for ask in (
+        lambda: objects.get("a"),
+        lambda: objects.put("a", b""),
+        lambda: objects.put_new("a", b""),
+        lambda: list(objects.list("a")),
+        lambda: objects.delete("a"),
+    ):
+        with pytest.raises(StoreFault) as caught:
+            ask()
+        assert caught.value.kind is FaultKind.CONFIG
+        assert "NoSuchBucket" in str(caught.value)
+        assert f"(bucket elsewhere, region test-1, endpoint {fault_store.endpoint})" in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------------ patience
+
+
+@pytest.mark.parametrize("lanes", [1, 8, 64])
+@pytest.mark.parametrize("size", [0, 1, 34_000, 1_000_000, 64 * 1024 * 1024])
+def test_a_slow_line_has_the_time_that_it_needs(size, lanes):
+    patience = patience_for(size, lanes)
+    assert patience.whole >= LOWEST + size * lanes / SLOWEST_LINE or not size
+    assert patience.whole <= 2 * (LOWEST + size * lanes / SLOWEST_LINE)
+
+
+def test_stores_of_one_patience_are_made_once_until_credentials_are_read_again():
+    made = []
+
+    def build(patience):
+        made.append(patience)
+        return object()
+
+    ladder = Ladder(build, lanes=8)
+    small, large = ladder.sending(0), ladder.sending(10_000_000)
+    assert small is ladder.sending(0)
+    assert large is ladder.sending(10_000_001)
+    assert len(made) == 2
+    ladder.renew()
+    assert ladder.sending(0) is not small
+    assert len(made) == 3
+
+
+def test_one_silent_request_holds_up_no_other(fault_store):
+    objects = fault_store.open()
+    rule = fault_store.inject(silence(applied=True), on=puts("silent"))
+    thread = threading.Thread(target=objects.put, args=("silent", BODY))
+    thread.start()
+    while not rule.served:
+        time.sleep(0.001)
+    objects.put("loud", BODY)
+    assert fault_store.objects == {"silent": BODY, "loud": BODY}
+    fault_store.heal()  # closes the connection; the retry goes through
+    thread.join()
+    assert len(fault_store.attempts_of("silent")) == 2
+
+
+def test_who_is_silent_too_long_is_left(fault_store, monkeypatch):
+    monkeypatch.setattr("quantlab_collector.storage.objects.ladder.LOWEST", 0.2)
+    objects = fault_store.open(lanes=1)
+    rule = fault_store.inject(silence(), times=None)
+    with pytest.raises(StoreFault, match="timed out") as caught:
+        objects.put("k", b"x")
+    assert caught.value.kind is FaultKind.TRANSIENT
+    assert rule.served == 3
+    assert fault_store.objects == {}
+
+
+def test_a_slow_line_is_waited_for(fault_store, monkeypatch):
+    """The body takes longer than what is small may take; the line is as slow as the slowest that is promised."""
+    monkeypatch.setattr("quantlab_collector.storage.objects.ladder.LOWEST", 0.3)
+    monkeypatch.setattr("quantlab_collector.storage.objects.ladder.SLOWEST_LINE", 1_000_000)
+    rule = fault_store.inject(slowly(1_000_000))
+    fault_store.open(lanes=1).put("k", bytes(700_000))
+    assert rule.served == 1
+    assert len(fault_store.objects["k"]) == 700_000
+    assert len(fault_store.attempts) == 1
+
+
+# ------------------------------------------------------------------------------------------------------ what is sent
+
+
+def headers_of_a_put(store, **options):
+    store.open(**options).put("k", b"data")
+    return store.attempts_of("k")[-1].request.headers
+
+
+def test_an_object_carries_its_hash(fault_store):
+    headers_of_a_put(fault_store)
+    assert fault_store.metadata["k"] == {"sha256": "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"}
+
+
+def test_no_extra_is_sent_unless_it_was_asked_for(fault_store):
+    headers = headers_of_a_put(fault_store)
+    assert not [name for name in headers if "encryption" in name or "checksum" in name]
+
+
+@pytest.mark.parametrize("body", [b"x", bytes(6 * 1024 * 1024)], ids=["small", "large"])
+@pytest.mark.parametrize("how", ["put", "put_new"])
+def test_encryption_and_checksum_are_asked_for_with_every_object(body, how, fault_store):
+    fault_store_options = {"server_side_encryption": "AES256", "checksum": "SHA256"}
+    objects = fault_store.open(**options_of(fault_store_options))
+    getattr(objects, how)("k", body)
+    (attempt,) = fault_store.attempts_of("k")
+    assert attempt.request.headers["x-amz-server-side-encryption"] == "AES256"
+    assert attempt.request.headers["x-amz-checksum-sha256"]
+
+
+def test_a_key_of_the_key_service_is_named(fault_store):
+    headers = headers_of_a_put(fault_store, **options_of({"server_side_encryption": "aws:kms", "kms_key_id": "key/1"}))
+    assert headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key/1"
+
+
+def options_of(texts):
+    from quantlab_collector.storage.objects import Checksum, Encryption
+
+    kinds = {"server_side_encryption": Encryption, "checksum": Checksum}
+    return {key: kinds.get(key, str)(text) for key, text in texts.items()}
+
+
+# ------------------------------------------------------------------------------------------------------- credentials
+
+
+def test_credentials_of_a_file_are_read_again(fault_store, tmp_path, monkeypatch):
+    path = tmp_path / "credentials"
+    path.write_text(f"# rotated\nexport AWS_ACCESS_KEY_ID=old\nAWS_SECRET_ACCESS_KEY='{SECRET}'\n")
+    # A token of another key must not be sent along.
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-another-key")
+    objects = fault_store.open(credentials_file=str(path))
+    for _ in range(2):
+        with pytest.raises(StoreFault, match="InvalidAccessKeyId") as caught:
+            objects.put("k", b"x")
+        assert caught.value.kind is FaultKind.AUTH
+        path.write_text(f"AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n")
+    objects.renew()
+    objects.put("k", b"x")
+    assert fault_store.objects == {"k": b"x"}
+    assert not [attempt for attempt in fault_store.attempts if "x-amz-security-token" in attempt.request.headers]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "AWS_ACCESS_KEY_ID=hunter2\n", "AWS_SECRET_ACCESS_KEY hunter2\n", "AWS_ENDPOINT=hunter2\n", b"\xffhunter2"],
+)
+def test_a_credentials_file_that_is_none(content, fault_store, tmp_path):
+    path = tmp_path / "credentials"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(StoreFault, match="credentials file") as caught:
+        fault_store.open(credentials_file=str(path)).put("k", b"x")
+    assert caught.value.kind is FaultKind.AUTH
+    assert "hunter2" not in str(caught.value)
+    assert not fault_store.attempts
+
+
+def test_the_older_names_are_credentials_where_they_name_the_store(fault_store, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-something-else")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-something-else")
+    monkeypatch.setenv("S3_ACCESS_KEY", KEY_ID)
+    monkeypatch.setenv("S3_SECRET_KEY", SECRET)
+    with pytest.raises(StoreFault, match="InvalidAccessKeyId"):
+        fault_store.open().put("k", b"x")
+    monkeypatch.setenv("STORAGE_BACKEND", "minio")
+    fault_store.open().put("k", b"x")
+    assert fault_store.objects == {"k": b"x"}
+
+
+def test_no_secret_is_in_what_a_store_says_of_itself(fault_store):
+    objects = fault_store.open("prefix")
+    assert str(objects) == f"s3://{BUCKET}/prefix"
+    assert SECRET not in f"{objects!r} {vars(objects)}"
+
+
+# --------------------------------------------------------------------------------------------------------------- TLS
+
+
+def test_a_certificate_of_ones_own_authority(tmp_path, monkeypatch):
+    authority, other = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    with FaultStore(ssl_context=context) as store:
+        for name, value in store.environ.items():
+            monkeypatch.setenv(name, value)
+        store.open(ca_file=str(tmp_path / "ca.pem")).put("k", b"x")
+        assert store.objects == {"k": b"x"}
+        for more in ({}, {"ca_file": str(tmp_path / "other.pem")}):
+            with pytest.raises(StoreFault, match="certificate is not trusted") as caught:
+                store.open(**more).put("k", b"y")
+            assert caught.value.kind is FaultKind.CONFIG
+        assert store.objects == {"k": b"x"}
+
+
+# ------------------------------------------------------------------------------------------------------------- probe
+
+
+def test_the_probe_does_without_the_right_to_delete(fault_store):
+    fault_store.inject(answer(403, "AccessDenied"), on=deletes(), times=None)
+    for _ in range(2):  # what the first one left does not disturb the second
+        (remark,) = probe(fault_store.open(), "a")
+        assert "_probe/a" in remark
+        assert "not permitted" in remark
+    assert list(fault_store.objects) == ["_probe/a"]
+
+
+def test_the_probe_finds_a_store_that_overwrites(fault_store, monkeypatch):
+    class Overwriting(type(fault_store.open())):
+        put_new = remote_module.RemoteObjects.put
+
+    objects = fault_store.open()
+    objects.__class__ = Overwriting
+    with pytest.raises(StoreFault, match="If-None-Match") as caught:
+        probe(objects, "a")
+    assert caught.value.kind is FaultKind.CONFIG
+
+
+def test_the_probe_reads_what_it_put(fault_store):
+    fault_store.inject(
+        answer(200, body="something else", headers={"ETag": '"x"', "Last-Modified": "Fri, 20 Nov 2026 00:00:00 GMT"}), on=gets()
+    )
+    with pytest.raises(StoreFault, match="comes back as something else"):
+        probe(fault_store.open(), "a")
+
+
+def test_the_probe_of_a_folder(tmp_path):
+    assert probe(LocalObjects(tmp_path / "data"), "a") == []
