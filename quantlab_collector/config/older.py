@@ -47,7 +47,7 @@ def older_settings(environ: Mapping[str, str], *, has_url: bool, has_endpoint: b
     if not has_url:
         bucket, prefix = environ.get(BUCKET, ""), environ.get(PREFIX, "").strip("/")
         if bucket:
-            settings[URL_PATH], places[URL_PATH] = f"s3://{bucket}/{prefix}", BUCKET
+            settings[URL_PATH], places[URL_PATH] = f"s3://{bucket}/{prefix}".removesuffix("/"), BUCKET
         else:
             errors.append(f"{BUCKET}: must name the bucket: {OLDER_BACKEND} is {backend}")
     if not has_endpoint:

@@ -344,23 +344,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do(self, store, bucket, request, query, body):
         """Do what a request asks for; status, body and headers of the answer."""
-        if found := re.search(r"Credential=([^/]+)/", request.headers.get("authorization", "")):
-            if found[1] not in store.access_keys:
-                return 403, b"<Error><Code>InvalidAccessKeyId</Code><Message>Not one of ours.</Message></Error>", {}
+        signer = re.search(r"Credential=([^/]+)/", request.headers.get("authorization", ""))
+        if signer is None or signer[1] not in store.access_keys:
+            return refusal(403, "InvalidAccessKeyId")
         if bucket != BUCKET:
-            return 404, b"<Error><Code>NoSuchBucket</Code><Message>No such bucket.</Message></Error>", {}
+            return refusal(404, "NoSuchBucket")
         if request.listing:
             return 200, listing_xml(query, *store.page(request.key, query.get("continuation-token", ""))), {}
-        if request.method == "PUT":
-            if not store.store(request, body):
-                return 412, b"<Error><Code>PreconditionFailed</Code><Message>There is one.</Message></Error>", {}
-            return 200, b"", {"ETag": etag(body)}
-        if request.method == "DELETE":
-            store.delete(request.key)
-            return 204, b"", {}
+        return {"PUT": self.do_put, "DELETE": self.do_delete}.get(request.method, self.do_read)(store, request, body)
+
+    def do_put(self, store, request, body):
+        return (200, b"", {"ETag": etag(body)}) if store.store(request, body) else refusal(412, "PreconditionFailed")
+
+    def do_delete(self, store, request, _):
+        store.delete(request.key)
+        return 204, b"", {}
+
+    def do_read(self, store, request, _):
         data = store.objects.get(request.key)
         if data is None:
-            return 404, b"<Error><Code>NoSuchKey</Code><Message>None.</Message></Error>", {}
+            return refusal(404, "NoSuchKey")
         return 200, data, {"ETag": etag(data), "Last-Modified": formatdate(store.modified, usegmt=True)}
 
     def read_body(self):
@@ -398,6 +401,10 @@ class Handler(BaseHTTPRequestHandler):
     def be_silent(self):
         self.server.store.released.wait()
         self.hang_up()
+
+
+def refusal(status, code):
+    return status, f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode(), {}
 
 
 def etag(data):
