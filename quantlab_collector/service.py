@@ -27,6 +27,7 @@ import trio
 
 from quantlab_collector import __version__
 from quantlab_collector.config import Config, wanted
+from quantlab_collector.contracts.manifest import Downtime
 from quantlab_collector.exchanges.protocol import ConnectionPlan, Exchange, ExchangeRest
 from quantlab_collector.exchanges.registry import EXCHANGES
 from quantlab_collector.intake.alignment import Alignment
@@ -40,7 +41,7 @@ from quantlab_collector.intake.transport import OpenWire, WireOptions
 from quantlab_collector.intake.wire import open_wire as open_fast_wire
 from quantlab_collector.intake.wire_trio_websocket import open_wire as open_trio_websocket_wire
 from quantlab_collector.runtime.health import Health
-from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, StatusExposed, Stopping
+from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, StatusExposed, Stopping, WasDown
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
@@ -52,6 +53,8 @@ from quantlab_collector.writer.context import WriterOptions
 from quantlab_collector.writer.run import run_writer
 
 EXIT_CLEAN: Final = 0
+EXIT_ERROR: Final = 1
+"""Events were lost in the stop itself: the disk did not take what was still in memory."""
 EXIT_PENDING: Final = 3
 """Stopped before everything was in the store; the rest is in the spool, and the next start ships it."""
 GONE_WITHIN: Final = 1.9
@@ -81,6 +84,7 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
     notices = Notices(_new_state(config), log)
     state = notices.state
     spool = Spool(config.spool.dir)
+    last_alive_ns = spool.last_alive_ns()
     health = Health(state.started_ns)
     intake, window, drained = trio.CancelScope(), Window(), False
     try:
@@ -89,6 +93,7 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
             url = await root.start(_serve_status, config, state, health, window)
             await root.start(partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat))
             _tell_start(config, notices, url)
+            _tell_downtime(notices, last_alive_ns)
             send, receive = open_queue()
             async with trio.open_nursery() as sink:
                 sink.start_soon(_write, config, notices, spool, receive, name="writer")
@@ -105,7 +110,7 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
             root.cancel_scope.cancel(reason="drained")
     finally:
         spool.close()
-    exit_code = EXIT_CLEAN if drained else EXIT_PENDING
+    exit_code = EXIT_ERROR if state.writer.lost_at_stop else EXIT_CLEAN if drained else EXIT_PENDING
     _tell_stop(notices, "drained" if drained else "out of time", exit_code)
     return exit_code
 
@@ -138,16 +143,17 @@ async def _watch_signals(
             name = signal.Signals(number).name
             notices.tell(Stopping(name, notices.state.books.counters().pending))
             if intake.cancel_called:
-                _be_gone()
+                _be_gone(GONE_WITHIN)
                 root.cancel(reason=f"second {name}")
             else:
                 intake.cancel(reason=name)
                 root.deadline = trio.current_time() + config.collector.stop_timeout
+                _be_gone(config.collector.stop_timeout + GONE_WITHIN)
 
 
-def _be_gone() -> None:
+def _be_gone(seconds: float) -> None:
     """Whatever hangs (a disk, a thread), the process is gone in time. What was synced is safe; the rest would not have been."""
-    timer = threading.Timer(GONE_WITHIN, os._exit, [EXIT_PENDING])
+    timer = threading.Timer(seconds, os._exit, [EXIT_PENDING])
     timer.daemon = True
     timer.start()
 
@@ -239,6 +245,12 @@ def _tell_start(config: Config, notices: Notices, url: str | None) -> None:
     notices.tell(CollectorStart(__version__, config.collector.instance_id, config.storage.url, topics, url))
     if config.status.enabled and not is_loopback(config.status.host):
         notices.tell(StatusExposed(config.status.host))
+
+
+def _tell_downtime(notices: Notices, last_alive_ns: int | None) -> None:
+    started_ns = notices.state.started_ns
+    if last_alive_ns is not None and last_alive_ns < started_ns:
+        notices.tell(WasDown(Downtime(last_alive_ns, started_ns)))
 
 
 def _tell_stop(notices: Notices, reason: str, exit_code: int) -> None:

@@ -79,6 +79,13 @@ class Gap(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Downtime(msgspec.Struct, frozen=True):
+    """A stretch of time, ns, in which no process of this spool was alive: from the last sign of life to the next start."""
+
+    since: int
+    to: int
+
+
 class Account(msgspec.Struct, frozen=True):
     """What the process knew when a segment was sealed."""
 
@@ -89,7 +96,7 @@ class Account(msgspec.Struct, frozen=True):
     silences: tuple[dict[str, object], ...] = ()
     drops: tuple[Loss, ...] = ()
     rejects: tuple[Loss, ...] = ()
-    downtime: dict[str, object] | None = None
+    downtime: Downtime | None = None
 
 
 class Previous(msgspec.Struct, frozen=True):
@@ -123,7 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     silences: tuple[dict[str, object], ...]
     drops: tuple[Loss, ...]
     rejects: tuple[Loss, ...]
-    downtime: dict[str, object] | None
+    downtime: Downtime | None
     holes: tuple[str, ...] = ()
     """What of the journal could not be read, in words."""
     complete: bool
@@ -140,11 +147,15 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
+class NewerManifestError(ValueError):
+    """A manifest of a newer version of this program."""
+
+
 def decode_manifest(data: bytes) -> Manifest:
-    """Read a manifest; an unknown version is a ``ValueError``, unknown keys are passed over."""
+    """Read a manifest; what is none is a ``msgspec.MsgspecError``, unknown keys are passed over."""
     head = msgspec.json.decode(data, type=_Head)
     if head.version != MANIFEST_VERSION:
-        raise ValueError(f"manifest version {head.version}; this collector reads {MANIFEST_VERSION}")
+        raise NewerManifestError(f"manifest version {head.version}; this collector reads {MANIFEST_VERSION}")
     return msgspec.json.decode(data, type=Manifest)
 
 

@@ -32,7 +32,7 @@ class Outlet:
             room = state.queue_capacity - books.queued
             count = len(burst.events)
             if count <= room:
-                books.receive(burst.exchange, burst.stream, count, 0, "queue_full")
+                books.receive(burst.exchange, burst.stream, count, 0, "")
                 self._send.send_nowait(burst)
             else:
                 self._offer_part(burst, max(room, 0))
@@ -40,10 +40,11 @@ class Outlet:
 
     def _offer_part(self, burst: Burst, room: int) -> None:
         dropped = len(burst.events) - room
-        self._state.books.receive(burst.exchange, burst.stream, room, dropped, "queue_full")
+        reason = str(self._state.writer.obstacle or "queue_full")
+        self._state.books.receive(burst.exchange, burst.stream, room, dropped, reason)
         if room:
             self._send.send_nowait(Burst(burst.exchange, burst.stream, burst.events[:room]))
-        self._notices.tell(QueueFullDrop(burst.exchange, burst.stream, dropped))
+        self._notices.tell(QueueFullDrop(burst.exchange, burst.stream, dropped, reason))
 
     def clone(self) -> Outlet:
         """Another producer's end; each is closed by its owner."""

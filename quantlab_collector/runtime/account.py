@@ -22,13 +22,13 @@ def account(state: ServiceState) -> Account:
         gaps=(*state.gaps, *open_gaps),
         drops=drops,
         rejects=rejects,
+        downtime=state.downtime,
     )
 
 
-def final_account(state: ServiceState) -> Account:
-    """The account of a segment that is being sealed: the next one tells only what comes after."""
-    told = account(state)
-    state.windows_closed.clear()
-    state.gaps.clear()
-    state.books.losses_told()
-    return told
+def account_told(state: ServiceState, told: Account) -> None:
+    """An account stands in a sealed segment, safe: the next one tells only what came after it."""
+    del state.windows_closed[: sum(window.to is not None for window in told.connections)]
+    del state.gaps[: sum(gap.to is not None for gap in told.gaps)]
+    state.books.losses_told(told.drops, told.rejects)
+    state.downtime = None

@@ -104,6 +104,12 @@ class Books:
         account.buffered -= count
         account.journaled += count
 
+    def lose(self, exchange: str, stream: StreamType, count: int, reason: str) -> None:
+        """They were on the disk, and it does not give them back."""
+        account = self.account(exchange, stream)
+        account.journaled -= count
+        account.dropped[reason] += count
+
     def commit(self, exchange: str, stream: StreamType, count: int) -> None:
         """A manifest names them."""
         account = self.account(exchange, stream)
@@ -132,10 +138,11 @@ class Books:
             _losses(self._all(lambda account: account.rejected) - self._told_rejects),
         )
 
-    def losses_told(self) -> None:
+    def losses_told(self, drops: tuple[Loss, ...], rejects: tuple[Loss, ...]) -> None:
         """What ``losses`` gave stands in a sealed segment now."""
-        self._told_drops = self._all(lambda account: account.dropped)
-        self._told_rejects = self._all(lambda account: account.rejected)
+        for told, losses in ((self._told_drops, drops), (self._told_rejects, rejects)):
+            for loss in losses:
+                told[loss.exchange, loss.stream or UNREADABLE, loss.reason] += loss.count
 
     def _all(self, kind: Callable[[Account], Counter[str]]) -> Counter[tuple[str, str, str]]:
         return Counter(

@@ -63,6 +63,8 @@ def assess(snapshot: Snapshot) -> Assessment:
     """Judge a snapshot."""
     if snapshot.fatal is not None:
         return Assessment(ServiceHealth.ERROR, (snapshot.fatal,))
+    if snapshot.writer.obstacle is not None:
+        return Assessment(ServiceHealth.ERROR, (f"{snapshot.writer.obstacle}: {snapshot.writer.obstacle_text}",))
     if not any_up(snapshot):
         return Assessment(ServiceHealth.OFFLINE, (UNCONNECTED,))
     reasons = []
@@ -73,6 +75,8 @@ def assess(snapshot: Snapshot) -> Assessment:
     reasons += [f"{c.exchange}/{c.name} is in ERROR: {c.reason}" for c in snapshot.connections if c.state is State.ERROR]
     if snapshot.writer.storage_fault is not None:
         reasons.append(f"the store does not take data: {snapshot.writer.storage_fault}")
+    if snapshot.writer.encode_fault is not None:
+        reasons.append(f"no parts can be made: {snapshot.writer.encode_fault}")
     if not snapshot.counters.holds:
         reasons.append("the books do not balance")
     return Assessment(ServiceHealth.DEGRADED if reasons else ServiceHealth.READY, tuple(reasons))

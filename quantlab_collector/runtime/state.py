@@ -12,10 +12,11 @@ from collections.abc import Mapping
 import attrs
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Gap
+from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Downtime, Gap
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
+from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -81,6 +82,15 @@ class WriterState:
     last_sync_ns: int | None = None
     storage_fault: str | None = None
     """Why nothing can be shipped at present."""
+    obstacle: Obstacle | None = None
+    """Why nothing can be recorded at present. It ends by itself."""
+    obstacle_text: str = ""
+    encode_fault: str | None = None
+    """Why the oldest segment cannot be made into parts at present."""
+    lost_at_stop: int = 0
+    """Events that the disk did not take when the process had to go."""
+    disk_free: int | None = None
+    """Bytes that the disk of the spool still takes from us."""
 
 
 @attrs.frozen
@@ -157,6 +167,8 @@ class ServiceState:
     """Gaps that ended since the last sealed segment."""
     windows_closed: list[ConnectionWindow] = attrs.field(factory=list)
     """Connections that ended since the last sealed segment."""
+    downtime: Downtime | None = None
+    """Before this process, until a sealed segment tells it."""
     queue_peak: int = 0
     rss_bytes: int = 0
     fatal: str | None = None

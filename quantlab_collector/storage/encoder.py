@@ -7,7 +7,6 @@ them is a function of the segment alone, so that doing it again after a crash gi
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import attrs
@@ -50,12 +49,15 @@ def part_name(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
-def encode_segment(spool: Spool, journal: Path) -> Encoded | None:
-    """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell."""
-    segment = read_segment(journal)
+def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Encoded | None:
+    """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell.
+
+    Of a segment that a disk error ended only so many bytes count.
+    """
+    segment = read_segment(journal, upto)
     header = segment.header
     if not segment.rows and not _news(segment):
-        journal.unlink()
+        files.remove(journal)
         return None
     folder = spool.unfinished_path(header.segment)
     parts = []
@@ -70,13 +72,13 @@ def encode_segment(spool: Spool, journal: Path) -> Encoded | None:
     files.rename_synced(folder, finished)
     encoded = load_encoded(finished)
     spool.follow(header.instance, Previous.of(encoded.manifest_key, encoded.manifest_bytes))
-    journal.unlink()
+    files.remove(journal)
     return encoded
 
 
 def load_encoded(folder: Path) -> Encoded:
     """Parts that were encoded before, by this process or an earlier one."""
-    data = (folder / MANIFEST).read_bytes()
+    data = files.read(folder / MANIFEST)
     manifest = decode_manifest(data)
     segment = SegmentId.parse(manifest.segment)
     return Encoded(folder, segment, manifest, manifest_key(manifest.instance, segment, manifest.opened), data)
@@ -85,14 +87,16 @@ def load_encoded(folder: Path) -> Encoded:
 def forget(encoded: Encoded) -> None:
     """The store has it all, so the spool need not keep it. Renamed first: half a folder is never taken for a whole one."""
     gone = encoded.folder.with_name(encoded.folder.name + ".tmp")
-    encoded.folder.rename(gone)
-    shutil.rmtree(gone)
+    files.rename(encoded.folder, gone)
+    files.remove_dir(gone)
 
 
 def _news(segment: Segment) -> bool:
-    """Whether there is something to tell although there are no rows."""
+    """Whether there is something to tell although there are no rows. What was abandoned had its news taken over."""
+    if segment.abandoned:
+        return False
     account = segment.account
-    return bool(segment.holes or account.gaps or account.drops or account.rejects)
+    return bool(segment.holes or account.gaps or account.drops or account.rejects or account.downtime)
 
 
 def _metadata(header: SegmentHeader, partition: Partition) -> dict[str, str]:
@@ -135,6 +139,6 @@ def _manifest(segment: Segment, parts: tuple[Part, ...], previous: Previous | No
         drops=account.drops,
         rejects=account.rejects,
         downtime=account.downtime,
-        holes=segment.holes if footer else (*segment.holes, "the process ended without sealing it"),
+        holes=segment.holes if footer or segment.abandoned else (*segment.holes, "the process ended without sealing it"),
         complete=segment.complete,
     )

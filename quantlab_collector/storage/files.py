@@ -116,9 +116,14 @@ def make_dirs(path: Path) -> None:
 
 def remove_dir(path: Path) -> None:
     """Remove a folder of ours and the files in it. Links are removed, never followed; a folder in it is an error."""
-    for name in os.listdir(path):  # noqa: PTH208 (all go to ``os`` from here)
-        os.unlink(path / name)  # noqa: PTH108 (all go to ``os`` from here)
+    for entry in entries(path):
+        os.unlink(entry)  # noqa: PTH108 (all go to ``os`` from here)
     os.rmdir(path)  # noqa: PTH106 (all go to ``os`` from here)
+
+
+def entries(path: Path) -> list[Path]:
+    """What is in a folder, by name."""
+    return [path / name for name in sorted(os.listdir(path))]  # noqa: PTH208 (all go to ``os`` from here)
 
 
 def is_plain_file(path: Path) -> bool:

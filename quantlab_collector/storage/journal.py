@@ -8,15 +8,18 @@ knew at that moment. A segment that was sealed in peace ends with a footer. The 
 
 Arrow itself has no checksums, hence ours. A torn tail is cut off where it begins. A bad frame in the middle costs that frame
 only: the marker lets the reader find the next one, and what is missing is told as a hole.
+
+After an error of the disk a segment is abandoned: nobody knows what of the last write is on it, and a sync that failed once must
+not be believed when it succeeds the next time. The same rows go into a new segment, whose header says how much of the abandoned
+one counts.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -46,6 +49,14 @@ class Kind(IntEnum):
     FOOTER = 4
 
 
+class Abandoned(msgspec.Struct, frozen=True):
+    """A segment that a disk error ended."""
+
+    segment: str
+    bytes: int
+    """So many of it count. Whatever follows them stands in the next segment again."""
+
+
 class SegmentHeader(msgspec.Struct, frozen=True):
     """What stands at the beginning of a segment: all that its parts and its manifest need, whoever makes them."""
 
@@ -56,6 +67,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     collector: str
     units: dict[str, str] = {}
     """The unit of quantities, by ``"exchange/stream"``."""
+    abandons: Abandoned | None = None
 
     @property
     def segment(self) -> SegmentId:
@@ -78,6 +90,10 @@ class NewerJournalError(JournalError):
     """A segment of a newer version of this program: it is left as it is."""
 
 
+class UnbegunJournalError(JournalError):
+    """The process, or the power, went when the segment was being created: nothing was ever written into it."""
+
+
 def batch_frame(batch: pa.RecordBatch, first_row: int) -> bytes:
     """A batch as one frame."""
     sink = pa.BufferOutputStream()
@@ -92,47 +108,60 @@ def _frame(kind: Kind, payload: bytes | memoryview, rows: int = 0, first_row: in
     return b"".join((_HEAD.pack(_MARKER, len(payload), crc, kind, rows, first_row), payload))
 
 
-class SegmentWriter:
-    """A segment being written. After an error it must not be used again: what is on the disk is unknown from there on."""
+def _account_frame(account: Account) -> bytes:
+    return _frame(Kind.ACCOUNT, msgspec.json.encode(account))
 
-    def __init__(self, path: Path, header: SegmentHeader) -> None:
+
+class SegmentWriter:
+    """A segment being written. ``size`` is what is known to be on the disk; after an ``OSError`` it is to be abandoned."""
+
+    def __init__(self, path: Path, header: SegmentHeader, account: Account) -> None:
         self.path = path
         self.header = header
         self.rows = 0
-        self.size = 0
         self._fd = files.create(path)
-        self._write([MAGIC + bytes([VERSION]), _frame(Kind.HEADER, msgspec.json.encode(header))])
-        os.fsync(self._fd)
-        files.sync_dir(path.parent)
+        try:
+            self.size = self._write(
+                [MAGIC + bytes([VERSION]), _frame(Kind.HEADER, msgspec.json.encode(header)), _account_frame(account)]
+            )
+            files.sync(self._fd)
+            files.sync_dir(path.parent)
+        except OSError:
+            self.abandon()
+            files.remove_quietly(path)
+            raise
 
     def append(self, batches: Sequence[pa.RecordBatch], account: Account) -> None:
         """Write batches and what is known now, and have them on the disk when this returns."""
         frames = []
+        rows = self.rows
         for batch in batches:
-            frames.append(batch_frame(batch, self.rows))
-            self.rows += batch.num_rows
-        self._write([*frames, _frame(Kind.ACCOUNT, msgspec.json.encode(account))])
-        os.fdatasync(self._fd)
+            frames.append(batch_frame(batch, rows))
+            rows += batch.num_rows
+        written = self._write([*frames, _account_frame(account)])
+        files.sync_data(self._fd)
+        self.rows = rows
+        self.size += written
 
-    def seal(self, account: Account, sealed_ns: int, sealed_path: Path) -> None:
-        """Close the segment in peace and give it its final name."""
+    def seal(self, account: Account, sealed_ns: int) -> None:
+        """Close the segment in peace."""
         footer = SegmentFooter(self.rows, sealed_ns)
-        self._write([_frame(Kind.ACCOUNT, msgspec.json.encode(account)), _frame(Kind.FOOTER, msgspec.json.encode(footer))])
-        os.fsync(self._fd)
-        self.close()
-        files.rename_synced(self.path, sealed_path)
-        self.path = sealed_path
+        self._write([_account_frame(account), _frame(Kind.FOOTER, msgspec.json.encode(footer))])
+        files.sync(self._fd)
+        self.abandon()
 
-    def close(self) -> None:
+    def abandon(self) -> Abandoned:
         """Let go of the file, as it is."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            with suppress(OSError):  # what counts was synced before
+                files.close(fd)
+        return Abandoned(str(self.header.segment), self.size)
 
-    def _write(self, chunks: Sequence[bytes]) -> None:
+    def _write(self, chunks: Sequence[bytes]) -> int:
         data = b"".join(chunks)
         files.write_all(self._fd, data)
-        self.size += len(data)
+        return len(data)
 
 
 @attrs.frozen
@@ -141,11 +170,13 @@ class Segment:
 
     header: SegmentHeader
     batches: tuple[pa.RecordBatch, ...]
-    """They look into the mapped file: nothing is copied."""
+    """They look into what was read: nothing is copied."""
     account: Account
     """The last one that was written."""
     footer: SegmentFooter | None
     holes: tuple[str, ...]
+    abandoned: bool = False
+    """Whether a disk error ended it, so that only its beginning was read."""
 
     @property
     def rows(self) -> int:
@@ -158,30 +189,50 @@ class Segment:
         return self.footer is not None and not self.holes and self.footer.rows == self.rows
 
 
-def read_segment(path: Path) -> Segment:
-    """Read what can be read of a segment, sealed or not."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def read_segment(path: Path, upto: int | None = None) -> Segment:
+    """Read what can be read of a segment, sealed or not; of an abandoned one only so many bytes.
+
+    It is read and not mapped into memory: a disk that fails under a mapping kills the process, without a word.
+    """
+    data = _checked(files.read(path))
     try:
-        if os.fstat(fd).st_size <= len(MAGIC):
-            raise JournalError("too short for a journal")
-        mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(fd)
-    if mapped[: len(MAGIC)] != MAGIC:
+        segment = _assemble(data[:upto])
+    except (msgspec.MsgspecError, pa.ArrowException) as fault:
+        raise JournalError(f"whole, and yet not readable: {fault}") from fault
+    if upto is None:
+        return segment
+    # What it had to tell besides rows is told again by the segment that followed it.
+    silenced = Account(counters=segment.account.counters)
+    holes = (*segment.holes, "a disk error ended it; the next segment goes on")
+    return attrs.evolve(segment, account=silenced, holes=holes, abandoned=True)
+
+
+def abandoned_by(path: Path) -> Abandoned | None:
+    """Which segment this one says was abandoned before it."""
+    for found in _frames(_checked(files.read(path))):
+        if not isinstance(found, str) and found[0] is Kind.HEADER:
+            return msgspec.json.decode(found[3], type=SegmentHeader).abandons
+    return None
+
+
+def _checked(data: bytes) -> bytes:
+    if len(data) <= len(MAGIC) + _HEAD.size or not data.strip(b"\0"):
+        raise UnbegunJournalError("nothing was written into it")
+    if data[: len(MAGIC)] != MAGIC:
         raise JournalError("not a journal")
-    if mapped[len(MAGIC)] != VERSION:
-        raise NewerJournalError(f"version {mapped[len(MAGIC)]}; this collector reads {VERSION}")
-    return _assemble(mapped)
+    if data[len(MAGIC)] != VERSION:
+        raise NewerJournalError(f"version {data[len(MAGIC)]}; this collector reads {VERSION}")
+    return data
 
 
-def _assemble(mapped: mmap.mmap) -> Segment:
+def _assemble(data: bytes) -> Segment:
     header: SegmentHeader | None = None
     footer: SegmentFooter | None = None
     account = Account()
     batches: list[pa.RecordBatch] = []
     holes: list[str] = []
     expected_row = 0
-    for found in _frames(mapped):
+    for found in _frames(data):
         if isinstance(found, str):
             holes.append(found)
             continue
@@ -198,15 +249,17 @@ def _assemble(mapped: mmap.mmap) -> Segment:
             batches.append(pa.ipc.open_stream(pa.py_buffer(payload)).read_next_batch())
             expected_row = first_row + rows
     if header is None:
+        if not batches and footer is None:
+            raise UnbegunJournalError("not even its header is whole, and nothing follows it")
         raise JournalError("the header is not readable")
     if footer is not None and footer.rows != expected_row:
         holes.append(f"rows {expected_row} to {footer.rows - 1} are missing")
     return Segment(header, tuple(batches), account, footer, tuple(holes))
 
 
-def _frames(mapped: mmap.mmap) -> Iterator[tuple[Kind, int, int, memoryview] | str]:
+def _frames(data: bytes) -> Iterator[tuple[Kind, int, int, memoryview] | str]:
     """The frames that are whole, in order, and a word about each stretch that is not."""
-    view, end, at = memoryview(mapped), len(mapped), len(MAGIC) + 1
+    view, end, at = memoryview(data), len(data), len(MAGIC) + 1
     while at < end:
         frame = _frame_at(view, at, end)
         if frame is not None:
@@ -214,9 +267,9 @@ def _frames(mapped: mmap.mmap) -> Iterator[tuple[Kind, int, int, memoryview] | s
             at += _HEAD.size + len(frame[3])
             continue
         # Either the tail is torn, or this frame is damaged: the next one that is whole decides.
-        after = mapped.find(_MARKER_BYTES, at + 1)
+        after = data.find(_MARKER_BYTES, at + 1)
         while after != -1 and _frame_at(view, after, end) is None:
-            after = mapped.find(_MARKER_BYTES, after + 1)
+            after = data.find(_MARKER_BYTES, after + 1)
         if after == -1:
             yield f"{end - at} bytes at the end are torn"
             return

@@ -1,10 +1,9 @@
 """The spool: the local folder in which everything waits until the store has it.
 
-    LOCK                              held by the process that records (flock: a crash lets go of it)
+    LOCK                              held by the process that records (flock: a crash lets go of it); holds its last sign of life
     chain.json                        the manifest that the next one follows
-    journal/1767280498692-000007.open      being written
-    journal/1767280498692-000007.sealed    complete, not encoded yet
-    parts/1767280498692-000007/       0000.parquet, 0001.parquet, … and manifest.json: encoded, not yet in the store
+    journal/1767280498692-000007.journal   a segment: being written, or complete and not encoded yet
+    parts/1767280498692-000007/       00000.parquet, 00001.parquet, … and manifest.json: encoded, not yet in the store
     quarantine/                       what was found here and is not ours, or cannot be read
 
 Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
@@ -15,8 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +27,7 @@ from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage import files
 
 MANIFEST: Final = "manifest.json"
-_OPEN, _SEALED, _TMP = ".open", ".sealed", ".tmp"
+_JOURNAL, _TMP = ".journal", ".tmp"
 
 
 class SpoolInUseError(Exception):
@@ -72,15 +71,23 @@ class Spool:
         """Let go of the lock."""
         os.close(self._lock)
 
+    # -------------------------------------------------------------------------------------------------- signs of life
+
+    def last_alive_ns(self) -> int | None:
+        """When a process last wrote into this spool, on the wall clock; ``None`` when it is new."""
+        text = os.pread(self._lock, 32, 0).strip()
+        return int(text) if text.isdigit() else None
+
+    def mark_alive(self, now_ns: int) -> None:
+        """Note that we live. Not synced: after a power cut it may be half a minute old, and the gap too long."""
+        with suppress(OSError):
+            os.pwrite(self._lock, f"{now_ns:<20}\n".encode(), 0)
+
     # --------------------------------------------------------------------------------------------------------- names
 
-    def open_path(self, segment: SegmentId) -> Path:
-        """Where a segment is written."""
-        return self.journal / f"{segment}{_OPEN}"
-
-    def sealed_path(self, segment: SegmentId) -> Path:
-        """Where a segment waits for being encoded."""
-        return self.journal / f"{segment}{_SEALED}"
+    def journal_path(self, segment: SegmentId) -> Path:
+        """Where a segment is written, and waits for being encoded."""
+        return self.journal / f"{segment}{_JOURNAL}"
 
     def encoded_path(self, segment: SegmentId) -> Path:
         """The folder in which a segment's parts wait for the store."""
@@ -89,8 +96,9 @@ class Spool:
     def unfinished_path(self, segment: SegmentId) -> Path:
         """The same folder while it is being filled; an older attempt in it is thrown away."""
         path = self.parts / f"{segment}{_TMP}"
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(mode=0o700)
+        with suppress(FileNotFoundError):
+            files.remove_dir(path)
+        files.make_dir(path)
         return path
 
     # ---------------------------------------------------------------------------------------------------------- chain
@@ -105,7 +113,7 @@ class Spool:
 
     def _chain(self) -> dict[str, Previous]:
         try:
-            return msgspec.json.decode((self.root / "chain.json").read_bytes(), type=dict[str, Previous])
+            return msgspec.json.decode(files.read(self.root / "chain.json"), type=dict[str, Previous])
         except FileNotFoundError:
             return {}
 
@@ -116,25 +124,25 @@ class Spool:
         journals: dict[SegmentId, Path] = {}
         encoded: dict[SegmentId, Path] = {}
         strangers: list[tuple[Path, str]] = []
-        for path in sorted(self.journal.iterdir()):
-            segment = _segment(path.stem) if path.suffix in (_OPEN, _SEALED) else None
-            if segment is None or path.is_symlink() or not path.is_file():
+        for path in files.entries(self.journal):
+            segment = _segment(path.stem) if path.suffix == _JOURNAL else None
+            if segment is None or not files.is_plain_file(path):
                 strangers.append((path, "not a segment"))
             else:
                 journals[segment] = path
-        for path in sorted(self.parts.iterdir()):
+        for path in files.entries(self.parts):
             segment = _segment(path.name.removesuffix(_TMP))
-            if segment is None or path.is_symlink() or not path.is_dir():
+            if segment is None or not files.is_plain_dir(path):
                 strangers.append((path, "not a folder of parts"))
             elif path.name.endswith(_TMP):
-                shutil.rmtree(path)
-            elif (path / MANIFEST).is_file():
+                files.remove_dir(path)
+            elif path / MANIFEST in files.entries(path):
                 encoded[segment] = path
             else:
                 strangers.append((path, "parts without a manifest"))
         for segment in journals.keys() & encoded.keys():
             # The crash came between the last two steps of encoding: the parts are complete, the journal is done with.
-            journals.pop(segment).unlink()
+            files.remove(journals.pop(segment))
         found = [*journals, *encoded]
         return Leftovers(
             journals=tuple(journals[segment] for segment in sorted(journals)),
@@ -146,7 +154,7 @@ class Spool:
     def quarantine(self, path: Path) -> Path:
         """Put something aside under a name of its own."""
         target = self.quarantined / f"{time.time_ns()}-{path.name}"
-        path.rename(target)
+        files.rename(path, target)
         files.sync_dir(self.quarantined)
         files.sync_dir(path.parent)
         return target
@@ -159,8 +167,8 @@ class Spool:
                 for name in names:
                     try:
                         total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118 (a plain join: there may be thousands)
-                    except FileNotFoundError:
-                        continue
+                    except OSError:
+                        continue  # shipped and removed meanwhile, or a disk that says nothing
         return total
 
 

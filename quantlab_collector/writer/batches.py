@@ -11,7 +11,6 @@ import trio
 
 from quantlab_collector.contracts.events import Burst, Event, StreamType
 from quantlab_collector.contracts.schemas import journal_batch, journal_schema
-from quantlab_collector.runtime.notices import Notices, SpoolFullDrop
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.options import JournalOptions
@@ -51,19 +50,10 @@ class Buffers:
             if key not in self._schemas:
                 self._schemas[key] = journal_schema(*key)
             batches.append(journal_batch(self._schemas[key], events))
-        self._clear()
-        return batches
-
-    def discard(self) -> dict[tuple[str, StreamType], int]:
-        """Throw everything away; how much it was."""
-        counts = {key: len(events) for key, events in self._events.items()}
-        self._clear()
-        return counts
-
-    def _clear(self) -> None:
         self._events = {}
         self.rows = 0
         self._state.writer.active_buffers = 0
+        return batches
 
 
 async def write_batches(context: WriterContext, receive: trio.MemoryReceiveChannel[Burst], roll: SegmentRoll) -> None:
@@ -73,9 +63,8 @@ async def write_batches(context: WriterContext, receive: trio.MemoryReceiveChann
         more = True
         while more:
             more = await _collect(receive, buffers, context.options.journal)
-            if context.spool_is_full:
-                _drop(buffers, context.notices)
             await roll.append(buffers.take())
+        await roll.finish()
     except trio.Cancelled:
         # No time for sealing and shipping; but what was received, and what the connections still receive while they take their
         # leave, must be on the disk before we go.
@@ -84,9 +73,8 @@ async def write_batches(context: WriterContext, receive: trio.MemoryReceiveChann
                 buffers.add(burst)
         with trio.move_on_after(HARD_STOP_LIMIT, shield=True):
             _drain(receive, buffers, limit=None)
-            await roll.append(buffers.take(), sealing=False)
+            await roll.append_now_or_never(buffers.take())
         raise
-    await roll.seal()
 
 
 async def _collect(receive: trio.MemoryReceiveChannel[Burst], buffers: Buffers, options: JournalOptions) -> bool:
@@ -110,8 +98,3 @@ def _drain(receive: trio.MemoryReceiveChannel[Burst], buffers: Buffers, limit: i
             buffers.add(receive.receive_nowait())
         except (trio.WouldBlock, trio.EndOfChannel):
             return
-
-
-def _drop(buffers: Buffers, notices: Notices) -> None:
-    for (exchange, stream), count in buffers.discard().items():
-        notices.tell(SpoolFullDrop(exchange, stream, count))

@@ -28,6 +28,8 @@ class FlushOptions:
     interval: Seconds = Seconds(60.0)
     max_bytes: Bytes = Bytes(128 * MIB)
     """Of journal, which is about ten times the Parquet."""
+    min_gap: Seconds = Seconds(1.0)
+    """A segment lasts at least so long, however fast it grows: a burst must not become a thousand small files."""
 
 
 @attrs.frozen
@@ -49,3 +51,5 @@ class SpoolOptions:
     dir: str = "./spool"
     max_bytes: Bytes = Bytes(20 * 1024 * MIB)
     """Beyond it events are dropped and counted, until there is room."""
+    min_free: Bytes = Bytes(256 * MIB)
+    """Of the disk, left for making parts and shipping them; beyond it the same happens."""

@@ -10,22 +10,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Final
 
 import trio
 
 from quantlab_collector.contracts.events import Burst
-from quantlab_collector.contracts.manifest import Previous
-from quantlab_collector.runtime.notices import Notices, Quarantined
+from quantlab_collector.runtime.notices import Notices
 from quantlab_collector.runtime.state import ServiceState
-from quantlab_collector.storage.encoder import Encoded, load_encoded
+from quantlab_collector.storage.encoder import Encoded
 from quantlab_collector.storage.objects import Objects
-from quantlab_collector.storage.spool import Leftovers, Spool
+from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer.batches import write_batches
 from quantlab_collector.writer.context import WriterContext, WriterOptions
-from quantlab_collector.writer.segments import SegmentRoll, encode_segments
+from quantlab_collector.writer.encoding import encode_segments
+from quantlab_collector.writer.recovery import recover
+from quantlab_collector.writer.segments import Filled, SegmentRoll
 from quantlab_collector.writer.threads import Threads
 from quantlab_collector.writer.uploads import Shipper
+
+ALIVE_EVERY: Final = 1.0
+"""Seconds between two signs of life in the spool."""
 
 
 async def run_writer(
@@ -40,29 +44,30 @@ async def run_writer(
 ) -> None:
     """Run until the last sender of the channel has closed and everything is in the store."""
     threads = Threads(options.storage.upload_threads)
-    leftovers = await threads.encode(spool.leftovers)
+    recovered = await threads.encode(recover, spool)
+    for notice in recovered.notices:
+        notices.tell(notice)
     # Two starts within a millisecond, or a clock that went back, must not give two processes one name.
-    epoch_ms = max(time.time_ns() // 1_000_000, leftovers.last_epoch_ms + 1)
+    epoch_ms = max(time.time_ns() // 1_000_000, recovered.last_epoch_ms + 1)
     context = WriterContext(spool, objects, state, notices, options, threads, units, epoch_ms)
-    sealed_send, sealed_receive = trio.open_memory_channel[Path](math.inf)
+    filled_send, filled_receive = trio.open_memory_channel[Filled](math.inf)
     encoded_send, encoded_receive = trio.open_memory_channel[Encoded](math.inf)
     async with trio.open_nursery() as nursery:
-        with sealed_send:
-            for found in await threads.encode(_recover, context, leftovers):
+        with filled_send:
+            for found in recovered.encoded:
                 encoded_send.send_nowait(found)
-            for path in leftovers.journals:
-                sealed_send.send_nowait(path)
+            for segment in recovered.filled:
+                filled_send.send_nowait(segment)
             nursery.start_soon(Shipper(context).run, encoded_receive, name="shipper")
-            nursery.start_soon(encode_segments, context, sealed_receive, encoded_send, name="encoder")
-            await write_batches(context, receive, SegmentRoll(context, sealed_send))
+            nursery.start_soon(encode_segments, context, filled_receive, encoded_send, name="encoder")
+            async with trio.open_nursery() as living:
+                living.start_soon(_mark_alive, context, name="sign of life")
+                await write_batches(context, receive, SegmentRoll(context, filled_send))
+                living.cancel_scope.cancel("nothing more is received")
 
 
-def _recover(context: WriterContext, leftovers: Leftovers) -> list[Encoded]:
-    """The parts that only need shipping. What does not belong into the spool is put aside, never deleted."""
-    for path, reason in leftovers.strangers:
-        context.notices.tell(Quarantined(str(context.spool.quarantine(path)), reason))
-    encoded = [load_encoded(folder) for folder in leftovers.encoded]
-    for found in encoded:
-        # The crash may have come before this was noted; the oldest comes first, so the newest is noted last.
-        context.spool.follow(found.manifest.instance, Previous.of(found.manifest_key, found.manifest_bytes))
-    return encoded
+async def _mark_alive(context: WriterContext) -> None:
+    """From this the next start knows how long nothing was recorded."""
+    while True:
+        await context.threads.journal(context.spool.mark_alive, time.time_ns())
+        await trio.sleep(ALIVE_EVERY)

@@ -172,7 +172,7 @@ def test_losses_are_told_once() -> None:
     books.reject("okx", None, "not_json")
     assert books.losses() == ((Loss("okx", "trade", "queue_full", 3),), (Loss("okx", None, "not_json", 1),))
 
-    books.losses_told()
+    books.losses_told(*books.losses())
     assert books.losses() == ((), ())
 
     books.receive("okx", TRADE, 0, 2, "queue_full")

@@ -72,9 +72,9 @@ def test_each_subject_is_told(desk: Desk) -> None:
 
 
 def test_kinds_do_not_hold_each_other_back(desk: Desk) -> None:
-    queue, spool = told.QueueFullDrop("okx", BBO, 1), told.SpoolFullDrop("okx", BBO, 1)
+    queue, rejection = told.QueueFullDrop("okx", BBO, 1), rejected("a")
 
-    assert len(desk.tell(queue, spool, queue, spool)) == 2
+    assert len(desk.tell(queue, rejection, queue, rejection)) == 2
 
 
 def test_what_is_no_flood_is_always_told(desk: Desk) -> None:
@@ -197,16 +197,17 @@ def test_the_store_fails_and_takes_data_again(desk: Desk) -> None:
 def test_a_drop_is_booked_by_the_outlet_and_only_told_here(desk: Desk) -> None:
     (fields,) = desk.tell(told.QueueFullDrop("okx", BBO, 3))
 
-    assert fields == {"exchange": "okx", "stream": "bbo", "dropped": 3}
+    assert fields == {"exchange": "okx", "stream": "bbo", "dropped": 3, "reason": "queue_full"}
     assert desk.state.books.counters().dropped == 0
 
 
 def test_a_drop_out_of_the_hands_of_the_writer_is_booked_here(desk: Desk) -> None:
     desk.state.books.receive("okx", BBO, 5, 0, "")
     desk.state.books.buffer("okx", BBO, 5)
-    desk.tell(told.SpoolFullDrop("okx", BBO, 3))
+    desk.tell(told.LostAtStop("okx", BBO, 3, "no space left"))
 
-    assert desk.state.books.account("okx", BBO).dropped == {"spool_full": 3}
+    assert desk.state.books.account("okx", BBO).dropped == {"stopped": 3}
+    assert desk.state.writer.lost_at_stop == 3
     assert desk.state.books.counters().holds
 
 

@@ -386,8 +386,8 @@ async def contracts(_nursery, folder):
     batches = [journal_batch(journal_schema(event.exchange, TRADE), [event]) for event in (trade, sample)]
     spool = Spool(folder / "spool")
     try:
-        journal, sealed = spool.open_path(header.segment), spool.sealed_path(header.segment)
-        encoded = encode_segment(spool, write_segment(journal, batches, header=header, sealed_path=sealed))
+        journal = write_segment(spool.journal_path(header.segment), batches, header=header, sealed=True)
+        encoded = encode_segment(spool, journal)
     finally:
         spool.close()
     told = {

@@ -30,11 +30,11 @@ def bbo_batch(numbers, symbol="BTCUSDT", at=T0):
     return batch(StreamType.BBO, [bbo(n, symbol, at) for n in numbers])
 
 
-def write_segment(path, batches, *, header=HEADER, account=ACCOUNT, sealed_path=None):
-    writer = SegmentWriter(path, header)
+def write_segment(path, batches, *, header=HEADER, account=ACCOUNT, sealed=False):
+    writer = SegmentWriter(path, header, account)
     for some in batches:
         writer.append([some], account)
-    if sealed_path is not None:
-        writer.seal(account, T0 + 10**9, sealed_path)
-    writer.close()
-    return sealed_path or path
+    if sealed:
+        writer.seal(account, T0 + 10**9)
+    writer.abandon()
+    return path

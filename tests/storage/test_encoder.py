@@ -28,10 +28,7 @@ def spool(tmp_path):
 
 
 def seal(spool, batches, header=HEADER, account=ACCOUNT):
-    segment = header.segment
-    return write_segment(
-        spool.open_path(segment), batches, header=header, account=account, sealed_path=spool.sealed_path(segment)
-    )
+    return write_segment(spool.journal_path(header.segment), batches, header=header, account=account, sealed=True)
 
 
 MIXED = [
@@ -131,7 +128,7 @@ def test_news_without_rows_are_told(spool):
 
 
 def test_an_unsealed_segment_says_so(spool):
-    journal = write_segment(spool.open_path(HEADER.segment), [MIXED[1]])
+    journal = write_segment(spool.journal_path(HEADER.segment), [MIXED[1]])
     manifest = encode_segment(spool, journal).manifest
     assert (manifest.complete, manifest.holes) == (False, ("the process ended without sealing it",))
     assert manifest.sealed == T0 + 99

@@ -18,12 +18,12 @@ ROWS = [some.num_rows for some in BATCHES]
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("journal")
-    return write_segment(folder / "a.open", BATCHES, sealed_path=folder / "a.sealed").read_bytes()
+    return write_segment(folder / "a.journal", BATCHES, sealed=True).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def unsealed(tmp_path_factory):
-    return write_segment(tmp_path_factory.mktemp("journal") / "a.open", BATCHES).read_bytes()
+    return write_segment(tmp_path_factory.mktemp("journal") / "a.journal", BATCHES).read_bytes()
 
 
 def read(data, folder):
@@ -49,7 +49,7 @@ def test_an_unsealed_segment_reads_back_and_is_not_complete(unsealed, tmp_path):
 
 
 def test_files_are_for_their_owner_only_and_never_overwritten(tmp_path):
-    path = write_segment(tmp_path / "a.open", BATCHES)
+    path = write_segment(tmp_path / "a.journal", BATCHES)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
         write_segment(path, BATCHES)
@@ -90,7 +90,7 @@ def test_every_flipped_bit_is_noticed(sealed, tmp_path):
 def test_a_bad_frame_in_the_middle_costs_that_frame_only(sealed, tmp_path):
     for place, missing in ((10, 1), (27, 1), (200, 1)):  # in the length, at the end of the head, in the payload
         spoiled = bytearray(sealed)
-        spoiled[frames(sealed)[1 + 2 * missing] + place] ^= 0xFF
+        spoiled[frames(sealed)[2 + 2 * missing] + place] ^= 0xFF
         segment = read(bytes(spoiled), tmp_path)
         assert list(segment.batches) == [BATCHES[0], BATCHES[2]]
         damaged, rows = segment.holes
@@ -101,16 +101,16 @@ def test_a_bad_frame_in_the_middle_costs_that_frame_only(sealed, tmp_path):
 
 
 def frames(data):
-    """Where frames begin: a header; a batch and an account each; an account and a footer."""
+    """Where frames begin: a header and an account; a batch and an account each; an account and a footer."""
     marker = struct.pack("<I", 0x51F7A3E9)
     found = [at for at in range(len(data)) if data.startswith(marker, at)]
-    assert len(found) == 1 + 2 * len(BATCHES) + 2
+    assert len(found) == 2 + 2 * len(BATCHES) + 2
     return found
 
 
 def test_a_missing_last_batch_is_told_by_the_footer(sealed, tmp_path):
     segment = read(sealed, tmp_path)
-    third, after = frames(sealed)[5:7]
+    third, after = frames(sealed)[6:8]
     segment = read(sealed[:third] + sealed[after:], tmp_path)
     assert segment.holes == (f"rows {ROWS[0] + ROWS[1]} to {sum(ROWS) - 1} are missing",)
     assert not segment.complete

@@ -23,17 +23,17 @@ def header(seq):
 
 
 def test_leftovers_are_found_oldest_first(spool):
-    encode_segment(spool, write_segment(spool.open_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1)))
+    encode_segment(spool, write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1)))
     for seq in (11, 3, 2):
-        write_segment(spool.open_path(SegmentId(1000, seq)), [bbo_batch(range(3))], header=header(seq))
+        write_segment(spool.journal_path(SegmentId(1000, seq)), [bbo_batch(range(3))], header=header(seq))
     left = spool.leftovers()
-    assert [path.name for path in left.journals] == ["1000-000002.open", "1000-000003.open", "1000-000011.open"]
+    assert [path.name for path in left.journals] == ["1000-000002.journal", "1000-000003.journal", "1000-000011.journal"]
     assert [path.name for path in left.encoded] == ["1000-000001"]
     assert (left.strangers, left.last_epoch_ms) == ((), 1000)
 
 
 def test_a_journal_whose_parts_are_complete_is_done_with(spool):
-    path = write_segment(spool.open_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
+    path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     copy = path.read_bytes()
     encode_segment(spool, path)
     path.write_bytes(copy)  # as if the crash had come before the last step
@@ -43,7 +43,7 @@ def test_a_journal_whose_parts_are_complete_is_done_with(spool):
 
 
 def test_unfinished_parts_are_thrown_away_and_made_again(spool):
-    path = write_segment(spool.open_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
+    path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     (spool.unfinished_path(SegmentId(1000, 1)) / "00000.parquet").write_bytes(b"half")
     left = spool.leftovers()
     assert (left.journals, left.encoded, list(spool.parts.iterdir())) == ((path,), (), [])
@@ -51,11 +51,11 @@ def test_unfinished_parts_are_thrown_away_and_made_again(spool):
 
 STRANGERS = {
     "journal/notes.txt": "file",
-    "journal/1000-000001.open~": "file",
+    "journal/1000-000001.journal~": "file",
     "journal/.hidden": "file",
-    "journal/1000-000009.open": "folder",
-    "journal/1000-000008.sealed": "link",
-    "journal/1000-7.open": "file",
+    "journal/1000-000009.journal": "folder",
+    "journal/1000-000008.journal": "link",
+    "journal/1000-7.journal": "file",
     "journal/1000-000005.parquet": "file",
     "parts/photo": "folder",
     "parts/1000-000004": "file",
@@ -118,7 +118,7 @@ def test_two_processes_cannot_share_a_spool(spool):
 
 def test_usage_counts_journals_and_parts(spool):
     assert spool.usage() == 0
-    path = write_segment(spool.open_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
+    path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     assert spool.usage() == path.stat().st_size
     encoded = encode_segment(spool, path)
     assert spool.usage() == sum(file.stat().st_size for file in encoded.folder.iterdir())

@@ -72,12 +72,14 @@ class Bench:
         return recording.summarise(committed)
 
 
-def options_with(*, interval=0.05, batch_rows=1000, flush=3600.0, flush_bytes=2**30, spool_bytes=2**40, **storage):
+def options_with(
+    *, interval=0.05, batch_rows=1000, flush=3600.0, flush_bytes=2**30, min_gap=0.0, spool_bytes=2**40, min_free=0, **storage
+):
     return WriterOptions(
         JournalOptions(Seconds(interval), batch_rows),
-        FlushOptions(Seconds(flush), Bytes(flush_bytes)),
+        FlushOptions(Seconds(flush), Bytes(flush_bytes), Seconds(min_gap)),
         StorageOptions("", **storage),
-        SpoolOptions("", Bytes(spool_bytes)),
+        SpoolOptions("", Bytes(spool_bytes), Bytes(min_free)),
     )
 
 

@@ -21,6 +21,8 @@ class QueueFullDrop(Notice):
     exchange: str
     stream: StreamType
     dropped: int
+    reason: str = "queue_full"
+    """Or what keeps the writer from taking anything out of it."""
 
     def subject(self) -> object:
         """Each stream is told."""
@@ -28,15 +30,35 @@ class QueueFullDrop(Notice):
 
 
 @attrs.frozen
-class SpoolFullDrop(QueueFullDrop):
-    """The spool has reached its limit; events are dropped until there is room."""
+class LostAtStop(Notice):
+    """The process had to go, and the disk did not take what was still in memory."""
 
-    event: ClassVar[str] = "spool_full_drop"
+    event: ClassVar[str] = "lost_at_stop"
     level: ClassVar[int] = ERROR
+    exchange: str
+    stream: StreamType
+    dropped: int
+    fault: str
 
     def count(self, state: ServiceState) -> None:
         """Out of the writer's hands."""
-        state.books.discard(self.exchange, self.stream, self.dropped, "spool_full")
+        state.books.discard(self.exchange, self.stream, self.dropped, "stopped")
+        state.writer.lost_at_stop += self.dropped
+
+
+@attrs.frozen
+class JournalDamaged(Notice):
+    """Events that were brought to the disk, and that the disk did not give back. The manifest of their segment tells the hole."""
+
+    event: ClassVar[str] = "journal_damaged"
+    level: ClassVar[int] = ERROR
+    exchange: str
+    stream: StreamType
+    lost: int
+
+    def count(self, state: ServiceState) -> None:
+        """They will never be written."""
+        state.books.lose(self.exchange, self.stream, self.lost, "damaged")
 
 
 @attrs.frozen

@@ -1,0 +1,86 @@
+"""Who makes parts of what was filled: one segment after the other, in order."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections import Counter
+from typing import Final
+
+import trio
+
+from quantlab_collector.runtime.notices import EncodeFailed, JournalDamaged, Quarantined, SegmentRecovered
+from quantlab_collector.storage import files
+from quantlab_collector.storage.encoder import Encoded, encode_segment
+from quantlab_collector.storage.journal import JournalError, NewerJournalError, UnbegunJournalError
+from quantlab_collector.writer.context import WriterContext
+from quantlab_collector.writer.segments import Filled
+
+RETRY_FIRST: Final = 1.0
+RETRY_CAP: Final = 30.0
+BAD_READS: Final = 3
+"""So often a disk may fail to give a segment back before the segments behind it have their turn."""
+
+
+async def encode_segments(
+    context: WriterContext,
+    filled: trio.MemoryReceiveChannel[Filled],
+    encoded: trio.MemorySendChannel[Encoded],
+) -> None:
+    """Run until no more comes. What the disk refuses is tried again until it does not: the journal is still there."""
+    with encoded:
+        async for segment in filled:
+            result = await _until_done(context, segment)
+            context.state.writer.spool_bytes = await context.threads.encode(context.spool.usage)
+            _tell_of_damage(context, segment, result)
+            if result is None:
+                context.state.writer.sealed_segments -= segment.rows is not None
+                continue
+            if segment.rows is None:
+                context.notices.tell(SegmentRecovered(str(result.segment), result.manifest.rows, result.manifest.holes))
+            encoded.send_nowait(result)
+
+
+async def _until_done(context: WriterContext, segment: Filled) -> Encoded | None:
+    delay = RETRY_FIRST
+    for attempt in itertools.count(1):
+        try:
+            result = await _encode(context, segment, give_up=attempt > BAD_READS)
+        except OSError as fault:
+            context.notices.tell(EncodeFailed(str(segment.path), str(fault), delay))
+            await trio.sleep(delay)
+            delay = min(2 * delay, RETRY_CAP)
+        else:
+            context.state.writer.encode_fault = None
+            return result
+    raise AssertionError("never: it counts for ever")
+
+
+async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Encoded | None:
+    """The segment's parts; ``None`` when there is nothing to ship."""
+    encode, spool, tell = context.threads.encode, context.spool, context.notices.tell
+    try:
+        return await encode(encode_segment, spool, segment.path, segment.upto)
+    except NewerJournalError as fault:
+        tell(Quarantined(str(segment.path), f"left where it is: {fault}"))
+    except UnbegunJournalError:
+        await encode(files.remove, segment.path)
+    except JournalError as fault:
+        tell(Quarantined(str(await encode(spool.quarantine, segment.path)), str(fault)))
+    except OSError as fault:
+        if not (give_up and fault.errno == errno.EIO):
+            raise
+        tell(Quarantined(str(await encode(spool.quarantine, segment.path)), f"the disk does not give it back: {fault}"))
+    return None
+
+
+def _tell_of_damage(context: WriterContext, segment: Filled, result: Encoded | None) -> None:
+    """What this process had brought to the disk and the disk did not give back is lost, and said to be."""
+    if segment.rows is None:
+        return
+    lost = Counter(segment.rows)
+    if result is not None:
+        lost.subtract(result.rows_by_stream())
+    for (exchange, stream), count in lost.items():
+        if count > 0:
+            context.notices.tell(JournalDamaged(exchange, stream, count))

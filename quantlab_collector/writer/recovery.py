@@ -1,0 +1,77 @@
+"""What an earlier process left in the spool is put at the head of the line. No error here keeps the recorder from recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from quantlab_collector.contracts.manifest import NewerManifestError
+from quantlab_collector.runtime.notices import Notice, Quarantined, RecoveryFailed
+from quantlab_collector.storage.encoder import Encoded, load_encoded
+from quantlab_collector.storage.journal import JournalError, abandoned_by
+from quantlab_collector.storage.spool import Leftovers, Spool
+from quantlab_collector.writer.segments import Filled
+
+
+@attrs.frozen
+class Recovered:
+    """What is to be done with what was found."""
+
+    encoded: tuple[Encoded, ...] = ()
+    """Only needs shipping."""
+    filled: tuple[Filled, ...] = ()
+    """Has to be encoded."""
+    notices: tuple[Notice, ...] = ()
+    last_epoch_ms: int = 0
+    """The newest process that left anything."""
+
+
+def recover(spool: Spool) -> Recovered:
+    """Look through the spool. What does not belong there is put aside, never deleted."""
+    try:
+        left = spool.leftovers()
+    except OSError as fault:
+        return Recovered(notices=(RecoveryFailed(str(spool.root), str(fault)),))
+    notices = [_put_aside(spool, path, reason) for path, reason in left.strangers]
+    return Recovered(
+        encoded=tuple(_load(spool, left, notices)),
+        filled=tuple(_filled(left)),
+        notices=tuple(notices),
+        last_epoch_ms=left.last_epoch_ms,
+    )
+
+
+def _load(spool: Spool, left: Leftovers, notices: list[Notice]) -> list[Encoded]:
+    found = []
+    for folder in left.encoded:
+        try:
+            found.append(load_encoded(folder))
+        except NewerManifestError as fault:
+            notices.append(Quarantined(str(folder), f"left where it is: {fault}"))
+        except (msgspec.MsgspecError, ValueError) as fault:
+            notices.append(_put_aside(spool, folder, f"its manifest is not readable: {fault}"))
+        except OSError as fault:
+            notices.append(RecoveryFailed(str(folder), str(fault)))
+    return found
+
+
+def _put_aside(spool: Spool, path: Path, reason: str) -> Notice:
+    try:
+        return Quarantined(str(spool.quarantine(path)), reason)
+    except OSError as fault:
+        return RecoveryFailed(str(path), str(fault))
+
+
+def _filled(left: Leftovers) -> list[Filled]:
+    """Each with the number of bytes that count, which the segment after it tells."""
+    limits = {}
+    for path in left.journals:
+        try:
+            given_up = abandoned_by(path)
+        except (OSError, JournalError):
+            continue  # the encoder will meet it again, and tell
+        if given_up is not None:
+            limits[given_up.segment] = given_up.bytes
+    return [Filled(path, limits.get(path.stem)) for path in left.journals]
