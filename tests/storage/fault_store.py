@@ -53,6 +53,8 @@ class Request:
     """Of the object, without the bucket; the prefix, for a list."""
     headers: dict[str, str]
     """Their names in small letters."""
+    path: str = ""
+    """As it came, still encoded."""
     listing: bool = False
 
     @property
@@ -321,13 +323,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self):
         store, address = self.server.store, urlsplit(self.path)
-        _, bucket, key = f"{unquote(address.path)}//".split("/", 2)
+        bucket, _, key = unquote(address.path).removeprefix("/").partition("/")
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         listing = "list-type" in query
         headers = {name.lower(): text for name, text in self.headers.items()}
-        request = Request(
-            self.command, query.get("prefix", "") if listing else key.removesuffix("//").removesuffix("/"), headers, listing
-        )
+        request = Request(self.command, query.get("prefix", "") if listing else key, headers, address.path, listing)
         self.length, self.pace = int(headers.get("content-length", 0)), None
         fault = store.meet(request)
         if fault and fault.before and not fault.before(self):

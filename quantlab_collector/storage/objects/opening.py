@@ -57,10 +57,10 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((environ[name] for name in names if environ.get(name)), "")
 
 
-def _client(options: StoreOptions, patience: Patience) -> ClientConfig:
+def _client(options: StoreOptions, patience: Patience, *, allow_http: bool = False) -> ClientConfig:
     config = patience.client_config()
-    if options.endpoint.startswith("http://"):
-        config["allow_http"] = True
+    # Whether an endpoint of the config may be unencrypted, the config has judged.
+    config["allow_http"] = allow_http or options.allow_http or options.endpoint.startswith("http://")
     if options.ca_file:
         config["root_certificate"] = Path(options.ca_file).read_bytes()
     return config
@@ -93,9 +93,8 @@ def _s3(address: Bucket, options: StoreOptions, environ: Mapping[str, str], pati
             "expires_at": None,
         }
         config["credential_provider"] = lambda: keys
-    return S3Store(
-        address.name, prefix=address.prefix or None, client_options=_client(options, patience), retry_config=_RETRY, **config
-    )
+    client = _client(options, patience, allow_http=environ.get("AWS_ALLOW_HTTP", "").lower() == "true")
+    return S3Store(address.name, prefix=address.prefix or None, client_options=client, retry_config=_RETRY, **config)
 
 
 def _with_bucket(endpoint: str, bucket: str) -> str:
