@@ -11,9 +11,11 @@ import pytest
 from quantlab_collector.storage.objects import (
     Addressing,
     Bucket,
+    FaultKind,
     Folder,
     LocalObjects,
     Scheme,
+    StoreFault,
     StoreOptions,
     open_objects,
     opening,
