@@ -11,7 +11,7 @@ import trustme
 
 from quantlab_collector.storage.objects import FaultKind, KeyTakenError, LocalObjects, StoreFault, open_objects, probe
 from quantlab_collector.storage.objects import remote as remote_module
-from quantlab_collector.storage.objects.ladder import LOWEST, SLOWEST_LINE, Ladder, patience_for
+from quantlab_collector.storage.objects.ladder import LOWEST, SLOWEST_LINE, Ladder, Patience, patience_for
 from storage.fault_store import (
     BUCKET,
     KEY_ID,
@@ -229,6 +229,19 @@ def test_a_slow_line_is_waited_for(fault_store, monkeypatch):
     assert len(fault_store.attempts) == 1
 
 
+def test_a_read_that_stands_still_is_left(fault_store, monkeypatch):
+    monkeypatch.setattr("quantlab_collector.storage.objects.ladder._READER", Patience(3600.0, 0.2))
+    objects = fault_store.open()
+    objects.put("k", b"x")
+    rule = fault_store.inject(silence(), on=gets(), times=None)
+    with pytest.raises(StoreFault, match="timed out") as caught:
+        objects.get("k")
+    assert caught.value.kind is FaultKind.TRANSIENT
+    assert rule.served >= 1
+    fault_store.heal()
+    assert objects.get("k") == b"x"
+
+
 # ------------------------------------------------------------------------------------------------------ what is sent
 
 
@@ -304,6 +317,18 @@ def test_a_credentials_file_that_is_none(content, fault_store, tmp_path):
     assert caught.value.kind is FaultKind.AUTH
     assert "hunter2" not in str(caught.value)
     assert not fault_store.attempts
+
+
+@pytest.mark.parametrize("content", [None, '{"private_key": "hunter2", ', "{}"])
+def test_a_file_of_google_that_is_none(content, fault_store, tmp_path):
+    path = tmp_path / "account.json"
+    if content is not None:
+        path.write_text(content)
+    objects = open_objects("gs://bucket", fault_store.options(region="", credentials_file=str(path)))
+    with pytest.raises(StoreFault, match="the credentials file") as caught:
+        objects.put("k", b"x")
+    assert caught.value.kind is FaultKind.AUTH
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_older_names_are_credentials_where_they_name_the_store(fault_store, monkeypatch):

@@ -56,6 +56,8 @@ _TRANSPORT: Final[tuple[tuple[str, str, FaultKind], ...]] = (
     ("incorrectly configured region", "the store redirects without saying where to", FaultKind.CONFIG),
     ("Account must be specified", "the account is not known", FaultKind.CONFIG),
     ("BadScheme", "http:// where only https:// is allowed", FaultKind.CONFIG),
+    ("OpenCredentials", "the credentials file cannot be read", FaultKind.AUTH),
+    ("DecodeCredentials", "the credentials file is not what the store's provider gives out", FaultKind.AUTH),
     ("token request", "no credentials: the environment has none, and this machine has no role", FaultKind.AUTH),
     ("/latest/api/token", "no credentials: the environment has none, and this machine has no role", FaultKind.AUTH),
     ("kind: Timeout", "timed out", FaultKind.TRANSIENT),
