@@ -1,7 +1,7 @@
 """A segment → parts and their manifest, in the spool. One function for what was just sealed and for what a crash left behind.
 
-All parts are written into an unfinished folder; one rename makes them, and the manifest that names them, exist. Everything in
-them is a function of the segment alone, so that doing it again after a crash gives the same keys with the same rows.
+Everything in the parts is a function of the segment alone, so that doing it again after a crash gives the same keys with the same
+rows.
 """
 
 from __future__ import annotations
@@ -9,47 +9,18 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import attrs
 import pyarrow as pa
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.layout import Partition, SegmentId, manifest_key, parse_part_key, part_key
-from quantlab_collector.contracts.manifest import Manifest, Part, Previous, decode_manifest, encode_manifest
+from quantlab_collector.contracts.layout import Partition, part_key
+from quantlab_collector.contracts.manifest import Manifest, Part
 from quantlab_collector.storage import files, parquet
 from quantlab_collector.storage.journal import Segment, SegmentHeader, read_segment
-from quantlab_collector.storage.spool import MANIFEST, Spool
+from quantlab_collector.storage.pack import Pack, PackWriter
+from quantlab_collector.storage.spool import Spool
 
 
-@attrs.frozen
-class Encoded:
-    """Parts in the spool, on their way to the store."""
-
-    folder: Path
-    segment: SegmentId
-    manifest: Manifest
-    manifest_key: str
-    manifest_bytes: bytes
-
-    def part_path(self, number: int) -> Path:
-        """Where the manifest's part of this number waits."""
-        return self.folder / part_name(number)
-
-    def rows_by_stream(self) -> dict[tuple[str, StreamType], int]:
-        """What the books move when this is committed: rows as they stand in the parts."""
-        rows: dict[tuple[str, StreamType], int] = {}
-        for part in self.manifest.parts:
-            partition, _, _ = parse_part_key(part.key)
-            key = (partition.exchange, partition.stream)
-            rows[key] = rows.get(key, 0) + part.rows
-        return rows
-
-
-def part_name(number: int) -> str:
-    """The name of a part in its folder; the key it will have in the store stands in the manifest."""
-    return f"{number:05d}.parquet"
-
-
-def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Encoded | None:
+def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Pack | None:
     """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell.
 
     Of a segment that a disk error ended only so many bytes count.
@@ -59,36 +30,15 @@ def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Enco
     if not segment.rows and not _news(segment):
         files.remove(journal)
         return None
-    folder = spool.unfinished_path(header.segment)
     parts = []
-    for number, (partition, table) in enumerate(parquet.partitions(segment.batches)):
-        data = parquet.encode(table, _metadata(header, partition))
-        files.write_synced(folder / part_name(number), data)
-        parts.append(_part(header, partition, table, data))
-    manifest = _manifest(segment, tuple(parts), spool.previous(header.instance))
-    files.write_synced(folder / MANIFEST, encode_manifest(manifest))
-    files.sync_dir(folder)
-    finished = spool.encoded_path(header.segment)
-    files.rename_synced(folder, finished)
-    encoded = load_encoded(finished)
-    spool.follow(header.instance, Previous.of(encoded.manifest_key, encoded.manifest_bytes))
+    with PackWriter(spool.unfinished_path(header.segment)) as writer:
+        for partition, table in parquet.partitions(segment.batches):
+            data = parquet.encode(table, _metadata(header, partition))
+            writer.add(data)
+            parts.append(_part(header, partition, table, data))
+        pack = writer.finish(_manifest(segment, tuple(parts)), spool.pack_path(header.segment))
     files.remove(journal)
-    return encoded
-
-
-def load_encoded(folder: Path) -> Encoded:
-    """Parts that were encoded before, by this process or an earlier one."""
-    data = files.read(folder / MANIFEST)
-    manifest = decode_manifest(data)
-    segment = SegmentId.parse(manifest.segment)
-    return Encoded(folder, segment, manifest, manifest_key(manifest.instance, segment, manifest.opened), data)
-
-
-def forget(encoded: Encoded) -> None:
-    """The store has it all, so the spool need not keep it. Renamed first: half a folder is never taken for a whole one."""
-    gone = encoded.folder.with_name(encoded.folder.name + ".tmp")
-    files.rename(encoded.folder, gone)
-    files.remove_dir(gone)
+    return pack
 
 
 def _news(segment: Segment) -> bool:
@@ -121,14 +71,14 @@ def _part(header: SegmentHeader, partition: Partition, table: pa.Table, data: by
     )
 
 
-def _manifest(segment: Segment, parts: tuple[Part, ...], previous: Previous | None) -> Manifest:
+def _manifest(segment: Segment, parts: tuple[Part, ...]) -> Manifest:
     header, account, footer = segment.header, segment.account, segment.footer
     return Manifest(
         instance=header.instance,
         segment=str(header.segment),
         opened=header.opened_ns,
         sealed=footer.sealed_ns if footer else max((part.ts_recv[1] for part in parts), default=header.opened_ns),
-        previous=previous,
+        previous=None,  # the shipper knows
         collector=header.collector,
         parts=parts,
         counters=account.counters,

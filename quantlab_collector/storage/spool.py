@@ -1,9 +1,9 @@
 """The spool: the local folder in which everything waits until the store has it.
 
     LOCK                              held by the process that records (flock: a crash lets go of it); holds its last sign of life
-    chain.json                        the manifest that the next one follows
+    chain.json                        the manifest that was committed last, which the next one follows
     journal/1767280498692-000007.journal   a segment: being written, or complete and not encoded yet
-    parts/1767280498692-000007/       00000.parquet, 00001.parquet, … and manifest.json: encoded, not yet in the store
+    packs/1767280498692-000007.pack   its parts and their manifest: encoded, not yet in the store
     quarantine/                       what was found here and is not ours, or cannot be read
 
 Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
@@ -26,8 +26,9 @@ from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage import files
 
-MANIFEST: Final = "manifest.json"
-_JOURNAL, _TMP = ".journal", ".tmp"
+_JOURNAL: Final = ".journal"
+_PACK: Final = ".pack"
+_UNFINISHED: Final = ".tmp"
 
 
 class SpoolInUseError(Exception):
@@ -40,8 +41,8 @@ class Leftovers:
 
     journals: tuple[Path, ...]
     """Segments, sealed or not, that are not encoded yet."""
-    encoded: tuple[Path, ...]
-    """Folders of parts whose manifest is not committed yet."""
+    packs: tuple[Path, ...]
+    """Encoded, and not committed as far as this spool knows."""
     strangers: tuple[tuple[Path, str], ...]
     """What does not belong here, and why it is thought so."""
     last_epoch_ms: int
@@ -54,7 +55,7 @@ class Spool:
     def __init__(self, folder: str | Path) -> None:
         root = self.root = Path(folder).expanduser()
         self.journal = root / "journal"
-        self.parts = root / "parts"
+        self.packs = root / "packs"
         self.quarantined = root / "quarantine"
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -63,7 +64,7 @@ class Spool:
         except BlockingIOError:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
-        for place in (self.journal, self.parts, self.quarantined):
+        for place in (self.journal, self.packs, self.quarantined):
             place.mkdir(mode=0o700, exist_ok=True)
         files.sync_dir(root)
 
@@ -89,17 +90,13 @@ class Spool:
         """Where a segment is written, and waits for being encoded."""
         return self.journal / f"{segment}{_JOURNAL}"
 
-    def encoded_path(self, segment: SegmentId) -> Path:
-        """The folder in which a segment's parts wait for the store."""
-        return self.parts / str(segment)
+    def pack_path(self, segment: SegmentId) -> Path:
+        """Where a segment's parts wait for the store."""
+        return self.packs / f"{segment}{_PACK}"
 
     def unfinished_path(self, segment: SegmentId) -> Path:
-        """The same folder while it is being filled; an older attempt in it is thrown away."""
-        path = self.parts / f"{segment}{_TMP}"
-        with suppress(FileNotFoundError):
-            files.remove_dir(path)
-        files.make_dir(path)
-        return path
+        """The same while it is being written."""
+        return self.packs / f"{segment}{_PACK}{_UNFINISHED}"
 
     # ---------------------------------------------------------------------------------------------------------- chain
 
@@ -108,7 +105,7 @@ class Spool:
         return self._chain().get(instance)
 
     def follow(self, instance: str, manifest: Previous) -> None:
-        """Note the newest manifest of an instance."""
+        """Note the newest committed manifest of an instance."""
         files.replace_synced(self.root / "chain.json", msgspec.json.encode({**self._chain(), instance: manifest}))
 
     def _chain(self) -> dict[str, Previous]:
@@ -120,33 +117,20 @@ class Spool:
     # ------------------------------------------------------------------------------------------------------- leftovers
 
     def leftovers(self) -> Leftovers:
-        """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished folders."""
-        journals: dict[SegmentId, Path] = {}
-        encoded: dict[SegmentId, Path] = {}
+        """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished files."""
         strangers: list[tuple[Path, str]] = []
-        for path in files.entries(self.journal):
-            segment = _segment(path.stem) if path.suffix == _JOURNAL else None
-            if segment is None or not files.is_plain_file(path):
-                strangers.append((path, "not a segment"))
-            else:
-                journals[segment] = path
-        for path in files.entries(self.parts):
-            segment = _segment(path.name.removesuffix(_TMP))
-            if segment is None or not files.is_plain_dir(path):
-                strangers.append((path, "not a folder of parts"))
-            elif path.name.endswith(_TMP):
-                files.remove_dir(path)
-            elif path / MANIFEST in files.entries(path):
-                encoded[segment] = path
-            else:
-                strangers.append((path, "parts without a manifest"))
-        for segment in journals.keys() & encoded.keys():
+        for path in files.entries(self.packs):
+            if path.name.endswith(_PACK + _UNFINISHED) and files.is_plain_file(path):
+                files.remove(path)
+        journals = _ours(self.journal, _JOURNAL, strangers)
+        packs = _ours(self.packs, _PACK, strangers)
+        for segment in journals.keys() & packs.keys():
             # The crash came between the last two steps of encoding: the parts are complete, the journal is done with.
             files.remove(journals.pop(segment))
-        found = [*journals, *encoded]
+        found = [*journals, *packs]
         return Leftovers(
             journals=tuple(journals[segment] for segment in sorted(journals)),
-            encoded=tuple(encoded[segment] for segment in sorted(encoded)),
+            packs=tuple(packs[segment] for segment in sorted(packs)),
             strangers=tuple(strangers),
             last_epoch_ms=max((segment.epoch_ms for segment in found), default=0),
         )
@@ -160,9 +144,9 @@ class Spool:
         return target
 
     def usage(self) -> int:
-        """Bytes in the journal and in parts."""
+        """Bytes in the journal and in packs."""
         total = 0
-        for folder in (self.journal, self.parts):
+        for folder in (self.journal, self.packs):
             for path, _, names in os.walk(folder):
                 for name in names:
                     try:
@@ -172,8 +156,15 @@ class Spool:
         return total
 
 
-def _segment(text: str) -> SegmentId | None:
-    try:
-        return SegmentId.parse(text)
-    except ValueError:
-        return None
+def _ours(folder: Path, suffix: str, strangers: list[tuple[Path, str]]) -> dict[SegmentId, Path]:
+    found = {}
+    for path in files.entries(folder):
+        try:
+            segment = SegmentId.parse(path.name.removesuffix(suffix))
+        except ValueError:
+            segment = None
+        if segment is not None and path.suffix == suffix and files.is_plain_file(path):
+            found[segment] = path
+        else:
+            strangers.append((path, f"not one of our {suffix} files"))
+    return found

@@ -11,8 +11,9 @@ import trio
 
 from quantlab_collector.runtime.notices import EncodeFailed, JournalDamaged, Quarantined, SegmentRecovered
 from quantlab_collector.storage import files
-from quantlab_collector.storage.encoder import Encoded, encode_segment
+from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import JournalError, NewerJournalError, UnbegunJournalError
+from quantlab_collector.storage.pack import Pack
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.segments import Filled
 
@@ -25,10 +26,10 @@ BAD_READS: Final = 3
 async def encode_segments(
     context: WriterContext,
     filled: trio.MemoryReceiveChannel[Filled],
-    encoded: trio.MemorySendChannel[Encoded],
+    packs: trio.MemorySendChannel[Pack],
 ) -> None:
     """Run until no more comes. What the disk refuses is tried again until it does not: the journal is still there."""
-    with encoded:
+    with packs:
         async for segment in filled:
             result = await _until_done(context, segment)
             context.state.writer.spool_bytes = await context.threads.encode(context.spool.usage)
@@ -38,10 +39,10 @@ async def encode_segments(
                 continue
             if segment.rows is None:
                 context.notices.tell(SegmentRecovered(str(result.segment), result.manifest.rows, result.manifest.holes))
-            encoded.send_nowait(result)
+            packs.send_nowait(result)
 
 
-async def _until_done(context: WriterContext, segment: Filled) -> Encoded | None:
+async def _until_done(context: WriterContext, segment: Filled) -> Pack | None:
     delay = RETRY_FIRST
     for attempt in itertools.count(1):
         try:
@@ -56,7 +57,7 @@ async def _until_done(context: WriterContext, segment: Filled) -> Encoded | None
     raise AssertionError("never: it counts for ever")
 
 
-async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Encoded | None:
+async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Pack | None:
     """The segment's parts; ``None`` when there is nothing to ship."""
     encode, spool, tell = context.threads.encode, context.spool, context.notices.tell
     try:
@@ -74,7 +75,7 @@ async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> 
     return None
 
 
-def _tell_of_damage(context: WriterContext, segment: Filled, result: Encoded | None) -> None:
+def _tell_of_damage(context: WriterContext, segment: Filled, result: Pack | None) -> None:
     """What this process had brought to the disk and the disk did not give back is lost, and said to be."""
     if segment.rows is None:
         return

@@ -6,23 +6,22 @@ side by side. A file that fails holds up only itself.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import msgspec
 import trio
 
-from quantlab_collector.contracts.manifest import Part
+from quantlab_collector.contracts.layout import manifest_key
+from quantlab_collector.contracts.manifest import Part, Previous, encode_manifest
 from quantlab_collector.runtime.notices import SegmentCommitted, UploadFailed
-from quantlab_collector.storage.encoder import Encoded, forget
+from quantlab_collector.storage import files
 from quantlab_collector.storage.objects import StoreFault
+from quantlab_collector.storage.pack import Pack
 from quantlab_collector.writer.context import WriterContext
 
 MAX_IN_FLIGHT = 16
-
-
-class SpoiledPartError(Exception):
-    """A part changed while it waited in the spool. It is not shipped; this is a failing disk or a stranger's hand."""
 
 
 class Shipper:
@@ -37,35 +36,31 @@ class Shipper:
         self._options = context.options.storage
         self._epoch_ms = context.epoch_ms
 
-    async def run(self, encoded: trio.MemoryReceiveChannel[Encoded]) -> None:
+    async def run(self, packs: trio.MemoryReceiveChannel[Pack]) -> None:
         """Ship segments in the order in which they come."""
-        async for segment in encoded:
-            await self._ship(segment)
+        async for pack in packs:
+            await self._ship(pack)
 
-    async def _ship(self, encoded: Encoded) -> None:
+    async def _ship(self, pack: Pack) -> None:
         started = time.monotonic()
-        parts = enumerate(encoded.manifest.parts)
+        parts = zip(pack.manifest.parts, pack.places, strict=True)
         async with trio.open_nursery() as nursery:
-            for _ in range(min(MAX_IN_FLIGHT, len(encoded.manifest.parts))):
-                nursery.start_soon(self._ship_parts, encoded, parts, name=f"upload {encoded.segment}")
+            for _ in range(min(MAX_IN_FLIGHT, len(pack.manifest.parts))):
+                nursery.start_soon(self._ship_parts, pack, parts, name=f"upload {pack.segment}")
         # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
         await self._until_done("parts", self._objects.settle)
-        await self._put(encoded.manifest_key, lambda: encoded.manifest_bytes)
+        manifest = msgspec.structs.replace(pack.manifest, previous=self._spool.previous(pack.manifest.instance))
+        key, data = manifest_key(manifest.instance, pack.segment, manifest.opened), encode_manifest(manifest)
+        await self._put(key, lambda: data)
         await self._until_done("manifest", self._objects.settle)
-        self._commit(encoded, time.monotonic() - started)
-        await self._threads.upload(forget, encoded)
+        self._commit(pack, time.monotonic() - started)
+        await self._threads.upload(self._spool.follow, manifest.instance, Previous.of(key, data))
+        await self._threads.upload(files.remove, pack.path)
         self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
 
-    async def _ship_parts(self, encoded: Encoded, parts: Iterator[tuple[int, Part]]) -> None:
-        for number, part in parts:
-
-            def load(number: int = number, part: Part = part) -> bytes:
-                data = encoded.part_path(number).read_bytes()
-                if hashlib.sha256(data).hexdigest() != part.sha256:
-                    raise SpoiledPartError(f"{encoded.part_path(number)} is not what it was ({part.key})")
-                return data
-
-            await self._put(part.key, load)
+    async def _ship_parts(self, pack: Pack, parts: Iterator[tuple[Part, int]]) -> None:
+        for part, place in parts:
+            await self._put(part.key, partial(pack.read_part, part, place))
 
     async def _put(self, key: str, load: Callable[[], bytes]) -> None:
         await self._until_done(key, lambda: self._objects.put(key, load()))
@@ -85,12 +80,12 @@ class Shipper:
             await trio.sleep(delay)
             delay = min(delay * 2, self._options.retry_cap)
 
-    def _commit(self, encoded: Encoded, seconds: float) -> None:
+    def _commit(self, pack: Pack, seconds: float) -> None:
         """The manifest is there: from here on the rows count as written."""
-        manifest, books = encoded.manifest, self._state.books
-        if encoded.segment.epoch_ms == self._epoch_ms:
+        manifest, books = pack.manifest, self._state.books
+        if pack.segment.epoch_ms == self._epoch_ms:
             self._state.writer.sealed_segments -= 1
-            for (exchange, stream), rows in encoded.rows_by_stream().items():
+            for (exchange, stream), rows in pack.rows_by_stream().items():
                 books.commit(exchange, stream, rows)
         else:
             books.recovered += manifest.rows
@@ -101,7 +96,7 @@ class Shipper:
                 rows=manifest.rows,
                 parts=len(manifest.parts),
                 bytes=sum(part.bytes for part in manifest.parts),
-                recovered=encoded.segment.epoch_ms != self._epoch_ms,
+                recovered=pack.segment.epoch_ms != self._epoch_ms,
                 seconds=round(seconds, 3),
             )
         )

@@ -205,8 +205,8 @@ async def test_a_part_that_changed_in_the_spool_is_not_shipped(tmp_path):
             outlet.offer([bbo_burst(range(100))])
             await until(lambda: bench.log.told("upload_failed"))
             scope.cancel()
-    (part,) = (tmp_path / "spool" / "parts").glob("*/*.parquet")
-    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    (pack,) = (tmp_path / "spool" / "packs").glob("*.pack")
+    pack.write_bytes(b"x" + pack.read_bytes()[1:])
     with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="is not what it was"), flatten_subgroups=True):
         async with Bench(tmp_path).writing():
             await trio.sleep_forever()
