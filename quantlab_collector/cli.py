@@ -245,13 +245,13 @@ def inspect(url: str, path: Path | None, verify: bool, as_json: bool) -> None:
             committed, problems = recording.manifests(
                 objects, lambda done, of: progress.update(reading, completed=done, total=of)
             )
-            if not committed and not problems and not isinstance(objects, LocalObjects):
-                _fail(EXIT_ERROR, f"there is no recording at {url}")
             if verify:
                 task = progress.add_task("verifying", total=sum(len(entry.manifest.parts) for entry in committed))
                 problems += recording.verify(objects, committed, lambda _: progress.advance(task))
     except StoreFault as fault:
         _fail(EXIT_ERROR, f"{fault}\n{ADVICE[fault.kind]}")
+    if not committed and not problems and not isinstance(objects, LocalObjects):
+        _fail(EXIT_ERROR, f"there is no recording at {url}")
     summary = recording.summarise(committed)
     if as_json:
         click.echo(json.dumps(summary_as_json(summary, problems, verified=verify)))

@@ -340,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply(status, data, more)
 
-    do_PUT = do_GET = do_HEAD = do_DELETE = serve
+    do_PUT = do_GET = do_HEAD = do_DELETE = do_POST = serve
 
     def do(self, store, bucket, request, query, body):
         """Do what a request asks for; status, body and headers of the answer."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
 
 import pytest
 import trustme
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from obstore.exceptions import GenericError
 
 from quantlab_collector.storage.objects import FaultKind, KeyTakenError, LocalObjects, StoreFault, open_objects, probe
 from quantlab_collector.storage.objects import remote as remote_module
+from quantlab_collector.storage.objects.faults import Place, translate
 from quantlab_collector.storage.objects.ladder import LOWEST, SLOWEST_LINE, Ladder, Patience, patience_for
 from storage.fault_store import (
     BUCKET,
@@ -93,6 +98,21 @@ def test_an_answer_cannot_smuggle_anything_into_a_log(fault_store):
     assert len(text) < 400
     assert SECRET not in text
     assert "abc" not in text
+
+
+TEXTS = st.text() | st.from_regex(
+    r"Error .* in 1ms - (Server returned non-2xx status code: [3-5][0-9][0-9]|HTTP error: .*)<Code>.*"
+)
+
+
+@settings(database=None, deadline=None)
+@given(text=TEXTS)
+def test_whatever_the_text_it_becomes_one_line(text):
+    url = f"https://u:{SECRET}@host/x?sig={SECRET}"
+    fault = translate(GenericError(f"{text} {url}\n\nDebug source:\n{SECRET}"), Place("b", "r", f"https://u:{SECRET}@host"))
+    assert str(fault).isprintable()
+    assert 0 < len(str(fault)) < 500
+    assert SECRET not in str(fault)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +239,11 @@ def test_who_is_silent_too_long_is_left(fault_store, monkeypatch):
 
 
 def test_a_slow_line_is_waited_for(fault_store, monkeypatch):
-    """The body takes longer than what is small may take; the line is as slow as the slowest that is promised."""
+    """The body takes longer than what is small may take: the line is slow, but not slower than lines may be."""
     monkeypatch.setattr("quantlab_collector.storage.objects.ladder.LOWEST", 0.3)
     monkeypatch.setattr("quantlab_collector.storage.objects.ladder.SLOWEST_LINE", 1_000_000)
     rule = fault_store.inject(slowly(1_000_000))
-    fault_store.open(lanes=1).put("k", bytes(700_000))
+    fault_store.open(lanes=3).put("k", bytes(700_000))
     assert rule.served == 1
     assert len(fault_store.objects["k"]) == 700_000
     assert len(fault_store.attempts) == 1
@@ -329,6 +349,34 @@ def test_a_file_of_google_that_is_none(content, fault_store, tmp_path):
         objects.put("k", b"x")
     assert caught.value.kind is FaultKind.AUTH
     assert "hunter2" not in str(caught.value)
+
+
+def test_no_credentials_anywhere(fault_store, monkeypatch):
+    for name in fault_store.environ:
+        monkeypatch.delenv(name)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        for metadata in (nowhere, f"{fault_store.endpoint}/role"):  # there is none, or one that knows of no role
+            monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata)
+            with pytest.raises(StoreFault, match="no credentials: the environment has none") as caught:
+                fault_store.open().put("k", b"x")
+            assert caught.value.kind is FaultKind.AUTH
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [(answer(400), FaultKind.AUTH), (answer(503), FaultKind.TRANSIENT)], ids=["refused", "down"]
+)
+def test_a_token_that_is_not_given(fault, kind, fault_store, monkeypatch):
+    """Azure's way to credentials: an application asks for a token elsewhere."""
+    for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", fault_store.endpoint)
+    fault_store.inject(fault, times=None)
+    with pytest.raises(StoreFault) as caught:
+        open_objects("az://container", fault_store.options(region="", account="acc")).put("k", b"x")
+    assert caught.value.kind is kind
+    assert "canary" not in str(caught.value)
 
 
 def test_the_older_names_are_credentials_where_they_name_the_store(fault_store, monkeypatch):

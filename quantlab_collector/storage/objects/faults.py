@@ -23,6 +23,10 @@ _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9._-]{1,64})\s*</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _SOURCE = re.compile(r"^.*? in [0-9.]+[mµn]?s(?:, after \d+ retries[^-]*)? +- ", re.DOTALL)
+_ROLE = re.compile(r"/latest/api/token|/latest/meta-data|/computeMetadata/|/metadata/identity/")
+"""Where a machine is asked for its role, which is done last."""
+_NO_ROLE: Final = "no credentials: the environment has none, and this machine has no role"
+_TOKEN_REQUEST: Final = "token request"  # noqa: S105 (words in a text)
 _QUERY = re.compile(r"\?[^\s\"'<>]*")
 
 _BY_CODE: Final[Mapping[str, FaultKind]] = {
@@ -58,8 +62,6 @@ _TRANSPORT: Final[tuple[tuple[str, str, FaultKind], ...]] = (
     ("BadScheme", "http:// where only https:// is allowed", FaultKind.CONFIG),
     ("OpenCredentials", "the credentials file cannot be read", FaultKind.AUTH),
     ("DecodeCredentials", "the credentials file is not what the store's provider gives out", FaultKind.AUTH),
-    ("token request", "no credentials: the environment has none, and this machine has no role", FaultKind.AUTH),
-    ("/latest/api/token", "no credentials: the environment has none, and this machine has no role", FaultKind.AUTH),
     ("kind: Timeout", "timed out", FaultKind.TRANSIENT),
     ("dns error", "the name of its host could not be resolved", FaultKind.TRANSIENT),
     ("ConnectionRefused", "connection refused", FaultKind.TRANSIENT),
@@ -99,8 +101,12 @@ def translate(fault: Exception, place: Place) -> StoreFault:
     text = str(fault)
     answer = text.partition(_DETAILS)[0]
     status = _STATUS.search(answer)
-    if status is None or "169.254.169.254" in answer:
+    if _ROLE.search(answer):
+        kind, said = FaultKind.AUTH, _NO_ROLE
+    elif status is None:
         kind, said = _without_answer(text, answer)
+    elif _TOKEN_REQUEST in answer and int(status[1]) < 500:
+        kind, said = FaultKind.AUTH, f"{status[1]} when asking for a token"
     else:
         kind, said = _answered(fault, int(status[1]), answer)
     return StoreFault(f"{said} ({place})" if kind in {FaultKind.CONFIG, FaultKind.AUTH} else said, kind)
