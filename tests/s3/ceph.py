@@ -116,6 +116,8 @@ class Ceph:
     def start(self) -> None:
         if (self.dir / "ceph.conf").exists():
             raise CephError(f"{self.dir} already holds a server; stop it first")
+        if missing := missing_programs():
+            raise CephError(f"{', '.join(missing)} not installed: `install` does that")
         for name in ("mon", "osd"):
             (self.dir / name).mkdir(parents=True)
         try:
