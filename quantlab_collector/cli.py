@@ -21,13 +21,13 @@ from rich.progress import Progress
 from quantlab_collector import __version__
 from quantlab_collector.config import Config, ConfigError, LogFormat, load, masked
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
-from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
+from quantlab_collector.reports import plan_tables, raw_tables, summary_as_json, summary_tables
 from quantlab_collector.runtime.logs import open_log, take_over_logging
 from quantlab_collector.service import check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, play_recording, simulate
 from quantlab_collector.simulators.replay import ReplayOptions
-from quantlab_collector.storage import recording
+from quantlab_collector.storage import raw_recording, recording
 from quantlab_collector.storage.objects import (
     ADVICE,
     Folder,
@@ -163,7 +163,11 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same market.")
 @click.option("--time-scale", default=1.0, show_default=True, help="The exchange's own long intervals, so many times faster.")
 @click.option("--script", type=click.Path(exists=True, path_type=Path), help="A file of faults: «at 5s close 1001».")
-@click.option("--corpus", type=click.Path(exists=True, path_type=Path), help="Play this recording; --exchange says whose it is.")
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, path_type=Path),
+    help="Play this recording, or archive of raw frames; --exchange says whose.",
+)
 @click.option("--speed", default=1.0, show_default=True, help="With --corpus: so many times as fast.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, help="Of the first WebSocket; the addresses after it get the next ones. 0 takes what is free.")
@@ -245,18 +249,22 @@ def inspect(url: str, path: Path | None, verify: bool, as_json: bool) -> None:
             committed, problems = recording.manifests(
                 objects, lambda done, of: progress.update(reading, completed=done, total=of)
             )
+            raw, raw_problems = raw_recording.find_raw(objects)
+            problems += raw_problems
             if verify:
-                task = progress.add_task("verifying", total=sum(len(entry.manifest.parts) for entry in committed))
+                parts = sum(len(entry.manifest.parts) for entry in committed) + len(raw.manifests)
+                task = progress.add_task("verifying", total=parts)
                 problems += recording.verify(objects, committed, lambda _: progress.advance(task))
+                problems += raw_recording.verify_raw(objects, raw, lambda _: progress.advance(task))
     except StoreFault as fault:
         _fail(EXIT_ERROR, f"{fault}\n{ADVICE[fault.kind]}")
-    if not committed and not problems and not isinstance(objects, LocalObjects):
+    if not committed and not raw.manifests and not problems and not isinstance(objects, LocalObjects):
         _fail(EXIT_ERROR, f"there is no recording at {url}")
-    summary = recording.summarise(committed)
+    summary, raw_holdings = recording.summarise(committed), raw_recording.summarise_raw(raw)
     if as_json:
-        click.echo(json.dumps(summary_as_json(summary, problems, verified=verify)))
+        click.echo(json.dumps(summary_as_json(summary, problems, verified=verify, raw=raw_holdings)))
     else:
-        for table in summary_tables(summary):
+        for table in (*summary_tables(summary), *raw_tables(raw_holdings)):
             _OUT.print(table)
         for problem in problems:
             click.echo(f"wrong: {problem}", err=True)

@@ -53,6 +53,11 @@ def _durations(config: Config) -> Iterator[Conflict]:
 
 
 def _room(config: Config) -> Iterator[Conflict]:
+    archive = config.raw_archive
+    if archive.max_bytes < archive.rotate_bytes:
+        largest, one = format_size(archive.max_bytes), format_size(archive.rotate_bytes)
+        text = f"raw_archive.max_bytes ({largest}) has no room for one file of raw_archive.rotate_bytes ({one})"
+        yield Conflict((("raw_archive", "max_bytes"), ("raw_archive", "rotate_bytes")), text)
     spool, segment = config.spool.max_bytes, config.flush.max_bytes
     if spool < SEGMENTS_IN_SPOOL * segment:
         text = f"spool.max_bytes ({format_size(spool)}) has no room for two segments of flush.max_bytes ({format_size(segment)})"

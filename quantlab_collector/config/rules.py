@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from quantlab_collector.config.faults import shown
-from quantlab_collector.config.units import format_duration
+from quantlab_collector.config.units import format_duration, format_size
 from quantlab_collector.contracts.layout import is_instance_id
-from quantlab_collector.contracts.units import Seconds
+from quantlab_collector.contracts.units import Bytes, Seconds
 from quantlab_collector.storage.objects import Folder, Scheme, parse_address
 
 Check: TypeAlias = Callable[[Any], str | None]
@@ -31,6 +31,11 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 def _between(low: int, high: int) -> Check:
     return lambda number: None if low <= number <= high else f"must be between {low} and {high}, not {shown(number)}"
+
+
+def _size_between(low: int, high: int) -> Check:
+    text = f"must be between {format_size(Bytes(low))} and {format_size(Bytes(high))}"
+    return lambda size: None if low <= size <= high else f"{text}, not {format_size(size)}"
 
 
 def _journal_interval(interval: Seconds) -> str | None:
@@ -187,6 +192,8 @@ RULES: Final[Mapping[str, Check]] = {
     "storage.options.account": _name("an account"),
     "storage.options.kms_key_id": _name("a key"),
     "spool.dir": _folder,
+    "raw_archive.rotate_bytes": _size_between(10_000, 1024**3),
+    "raw_archive.queue_bytes": _size_between(1024**2, 64 * 1024**3),
     "reconnect.max_attempts": _between(1, 1_000_000),
     "status.host": _host,
     "status.port": _between(0, 65_535),

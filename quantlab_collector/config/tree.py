@@ -14,6 +14,7 @@ from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.intake.options import IntakeOptions, QueueOptions, ReconnectOptions
 from quantlab_collector.status.options import StatusOptions
 from quantlab_collector.writer.options import FlushOptions, JournalOptions, SpoolOptions, StorageOptions
+from quantlab_collector.writer.raw_options import RawArchiveOptions
 
 SYMBOLS: Final = (
     "BTCUSDT",
@@ -96,6 +97,7 @@ class Config:
     flush: FlushOptions = FlushOptions()
     storage: StorageOptions = StorageOptions()
     spool: SpoolOptions = SpoolOptions()
+    raw_archive: RawArchiveOptions = RawArchiveOptions()
     reconnect: ReconnectOptions = ReconnectOptions()
     status: StatusOptions = StatusOptions()
     log: LogOptions = LogOptions()

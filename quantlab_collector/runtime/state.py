@@ -17,6 +17,7 @@ from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
+from quantlab_collector.runtime.raw_state import RawArchiveState
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -131,6 +132,7 @@ class Snapshot:
     queue_peak: int
     connections: tuple[ConnectionView, ...]
     writer: WriterState
+    raw_archive: RawArchiveState
     events_per_sec: Mapping[str, float]
     """By stream, all exchanges together."""
     drops_15m: int
@@ -161,6 +163,7 @@ class ServiceState:
     books: Books = attrs.field(factory=Books)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
+    raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
     alignment: AlignmentState = attrs.field(factory=AlignmentState)
     unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     gaps: list[Gap] = attrs.field(factory=list)
@@ -219,6 +222,7 @@ class ServiceState:
             queue_peak=self.queue_peak,
             connections=tuple(_view(connection) for connection in self.connections),
             writer=attrs.evolve(self.writer),
+            raw_archive=self.raw_archive.copy(),
             events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
             drops_15m=self._drops.change(),
             reconnects_15m=self._reconnects.change(),

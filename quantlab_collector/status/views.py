@@ -98,6 +98,7 @@ def metrics(snapshot: Snapshot) -> Json:
             "segment_bytes": writer.segment_bytes,
             "spool_bytes": writer.spool_bytes,
         },
+        "raw_archive": _raw_archive(snapshot),
         "identity": _identity(counters),
         "by_stream": {name: _identity(identity) for name, identity in counters.by_stream.items()},
         "dropped_by_reason": _by_reason(snapshot.drops),
@@ -205,6 +206,23 @@ def _identity(identity: Identity) -> Json:
         "pending": identity.pending,
         "rejected": identity.rejected,
         "holds": identity.holds,
+    }
+
+
+def _raw_archive(snapshot: Snapshot) -> Json:
+    raw = snapshot.raw_archive
+    return {
+        "enabled": raw.enabled,
+        "frames": {
+            exchange: {"received": account.received, "archived": account.archived, "dropped": account.dropped}
+            for exchange, account in raw.accounts.items()
+        },
+        "queued_bytes": raw.queued_bytes,
+        "files": raw.files,
+        "kept_files": raw.kept_files,
+        "kept_bytes": raw.kept_bytes,
+        "upload_failures": raw.upload_failures,
+        "fault": None if raw.fault is None else plain_text(raw.fault),
     }
 
 

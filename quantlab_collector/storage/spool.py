@@ -4,6 +4,7 @@
     chain.json                        the manifest that was committed last, which the next one follows
     journal/1767280498692-000007.journal   a segment: being written, or complete and not encoded yet
     packs/1767280498692-000007.pack   its parts and their manifest: encoded, not yet in the store
+    raw/                              files of raw frames, see raw_spool.py
     quarantine/                       what was found here and is not ours, or cannot be read
 
 Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
@@ -57,6 +58,7 @@ class Spool:
         self.journal = root / "journal"
         self.packs = root / "packs"
         self.quarantined = root / "quarantine"
+        self.raw = root / "raw"
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -64,7 +66,7 @@ class Spool:
         except BlockingIOError:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
-        for place in (self.journal, self.packs, self.quarantined):
+        for place in (self.journal, self.packs, self.quarantined, self.raw):
             place.mkdir(mode=0o700, exist_ok=True)
         files.sync_dir(root)
 

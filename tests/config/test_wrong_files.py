@@ -14,7 +14,7 @@ NO_PATH = "must end after host and port: the path belongs to the exchange"
 INSTANCE = "must be up to 32 lower-case letters, digits and underscores, beginning with no underscore"
 HOST = "must be a name or an address, without a port"
 ANY_STORE = "must be a path, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
-TABLES = "collector, intake, queue, journal, flush, storage, spool, reconnect, status, log, exchanges"
+TABLES = "collector, intake, queue, journal, flush, storage, spool, raw_archive, reconnect, status, log, exchanges"
 
 WRONG = {
     "names": (
@@ -322,6 +322,26 @@ WRONG = {
             "exchanges.binance.enabled: no exchange is enabled",
             'exchanges.binance.symbol_map: BTCUSDT and ETHUSDT both mean "ETHUSDT"',
         ],
+    ),
+    "an archive without room": (
+        """
+        [raw_archive]
+        compression = "brotli"
+        rotate_bytes = "1kB"
+        queue_bytes = "64kB"
+        max_bytes = "1MB"
+        enabled = 1
+        """,
+        [
+            "raw_archive.enabled: must be true or false, not 1",
+            'raw_archive.compression: "brotli" is not one of gzip, zstd',
+            "raw_archive.rotate_bytes: must be between 10kB and 1GiB, not 1kB",
+            "raw_archive.queue_bytes: must be between 1MiB and 64GiB, not 64kB",
+        ],
+    ),
+    "an archive whose files are larger than itself": (
+        '[raw_archive]\nmax_bytes = "1MB"',
+        ["raw_archive.max_bytes: raw_archive.max_bytes (1MB) has no room for one file of raw_archive.rotate_bytes (2MB)"],
     ),
     "one folder for two": (
         '[storage]\nurl = "./here"\n[spool]\ndir = "there/../here"',

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import (
     Partition,
+    RawCompression,
+    RawFile,
     SegmentId,
     date_of,
     is_instance_id,
@@ -93,3 +95,34 @@ def test_dates_are_utc():
 )
 def test_instance_ids(text, valid):
     assert is_instance_id(text) is valid
+
+
+def test_raw_frames_to_the_letter_and_back():
+    for compression, suffix in ((RawCompression.GZIP, "gz"), (RawCompression.ZSTD, "zst")):
+        file = RawFile("binance-spot", "20260101", "a_1", SEGMENT, compression)
+        assert file.key == f"_raw/exchange=binance-spot/date=20260101/part-a_1-1767280498692-000007.jsonl.{suffix}"
+        assert file.manifest_key == f"{file.key}.json"
+        assert RawFile.parse(file.key) == (file, False)
+        assert RawFile.parse(file.manifest_key) == (file, True)
+
+
+@given(st.text(min_size=1))
+def test_no_exchange_leaves_the_archive(exchange):
+    file = RawFile(exchange, "20260101", "a", SEGMENT, RawCompression.GZIP)
+    assert RawFile.parse(file.key) == (file, False)
+    assert len(file.key.split("/")) == 4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "_raw/exchange=x/date=20260101/part-a-1-000001.jsonl",
+        "_raw/exchange=x/date=20260101/part-a-1-1.jsonl.gz",
+        "_raw/exchange=x/date=2026/part-a-1-000001.jsonl.gz",
+        "exchange=x/date=20260101/part-a-1-000001.jsonl.gz",
+        "_raw/exchange=x/date=20260101/part-a-1-000001.jsonl.gz#1",
+    ],
+)
+def test_what_is_no_file_of_raw_frames(key):
+    with pytest.raises(ValueError):
+        RawFile.parse(key)

@@ -118,6 +118,16 @@ def test_metrics(snapshot: Snapshot) -> None:
             "segment_bytes": 2000,
             "spool_bytes": 5000,
         },
+        "raw_archive": {
+            "enabled": True,
+            "frames": {"binance": {"received": 102, "archived": 90, "dropped": 5}},
+            "queued_bytes": 11,
+            "files": 12,
+            "kept_files": 13,
+            "kept_bytes": 14,
+            "upload_failures": 15,
+            "fault": "503\\nSlow down",
+        },
         "identity": {"received": 110, "written": 40, "dropped": 2, "pending": 65, "rejected": 3, "holds": True},
         "by_stream": {
             "binance/bbo": {"received": 102, "written": 40, "dropped": 2, "pending": 60, "rejected": 0, "holds": True},

@@ -29,6 +29,13 @@ from quantlab_collector.runtime.notices.process import (
     StatusExposed,
     Stopping,
 )
+from quantlab_collector.runtime.notices.raw_archive import (
+    RawDiskFailed,
+    RawFilesKept,
+    RawFileStored,
+    RawFramesDropped,
+    RawUploadFailed,
+)
 from quantlab_collector.runtime.notices.storage import Quarantined, SegmentCommitted, SegmentRecovered, UploadFailed
 from quantlab_collector.runtime.notices.telling import MAX_SUBJECTS, MAX_TEXT, Log, Notice, Notices, plain, plain_text
 
@@ -54,6 +61,11 @@ __all__ = [
     "Pulse",
     "Quarantined",
     "QueueFullDrop",
+    "RawDiskFailed",
+    "RawFileStored",
+    "RawFilesKept",
+    "RawFramesDropped",
+    "RawUploadFailed",
     "RecordingHindered",
     "RecordingResumed",
     "RecoveryFailed",
