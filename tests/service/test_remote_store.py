@@ -7,11 +7,13 @@ import signal
 
 import trio
 
+from quantlab_collector.contracts.layout import RAW_FRAMES
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import NOTHING, collector, config_for, differences, manifests, owed, recorded, run_cli
 from storage.fault_store import SECRET, FaultStore, answer, hang_up, puts, reset_mid_body
 
 PREFIX = "v1"
+RAW_ARCHIVE = "[raw_archive]\nenabled = true\n"
 OFFLINE = "".join(f'[exchanges.{name}]\nrest_url = "http://127.0.0.1:9"\n' for name in ("binance", "bybit", "okx"))
 
 
@@ -28,7 +30,7 @@ async def test_what_was_sent_is_in_the_store_whatever_it_did_meanwhile(tmp_path,
     simulator = await nursery.start(serve_binance, BinanceOptions(symbols=("BTCUSDT", "ETHUSDT"), rate=500, seed=5))
     with FaultStore(page_size=3) as store:
         faults = [
-            store.inject(fault, times=4, on=puts())
+            store.inject(fault, times=4, on=lambda request: puts()(request) and RAW_FRAMES not in request.key)
             for fault in (
                 answer(403, "AccessDenied"),
                 answer(503, "SlowDown"),
@@ -42,7 +44,7 @@ async def test_what_was_sent_is_in_the_store_whatever_it_did_meanwhile(tmp_path,
                 hang_up(applied=True),
             )
         ]
-        config = config_for(simulator, symbols=("BTCUSDT", "ETHUSDT"), flush="700ms", more=store.config(PREFIX))
+        config = config_for(simulator, symbols=("BTCUSDT", "ETHUSDT"), flush="700ms", more=store.config(PREFIX) + RAW_ARCHIVE)
         async with collector(tmp_path / "run", config, environ=store.environ) as service:
             with trio.fail_after(60):
                 while len(service.told("segment_committed")) < 3 or any(rule.served < rule.times for rule in faults):
@@ -64,7 +66,9 @@ async def test_what_was_sent_is_in_the_store_whatever_it_did_meanwhile(tmp_path,
         url = f"{store.url}/{PREFIX}"
         run = tmp_path / "run"
         ended = run_cli("inspect", "--verify", "--json", "--config", "collector.toml", url, cwd=run, environ=store.environ)
-        assert (ended.returncode, json.loads(ended.stdout)["problems"]) == (0, [])
+        told = json.loads(ended.stdout)
+        assert (ended.returncode, told["problems"]) == (0, [])
+        assert told["raw_archive"]
         part = min(key for key in store.objects if key.endswith(".parquet"))
         store.objects[part] = store.objects[part][:-1] + b"?"
         ended = run_cli("inspect", "--verify", "--config", "collector.toml", url, cwd=run, environ=store.environ)
