@@ -50,7 +50,7 @@ from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
 from quantlab_collector.status.serve import serve_status
 from quantlab_collector.status.watch import run_watch
-from quantlab_collector.storage.objects import open_objects
+from quantlab_collector.storage.objects import Objects, open_objects
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.storage.waiting import Waiting
 from quantlab_collector.writer.context import WriterOptions
@@ -188,7 +188,7 @@ async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.M
     await run_writer(
         receive,
         spool=spool,
-        objects=open_objects(config.storage.url),
+        objects=_open_store(config),
         state=notices.state,
         notices=notices,
         options=WriterOptions(config.journal, config.flush, config.storage, config.spool),
@@ -207,7 +207,7 @@ def _archive_frames(config: Config, notices: Notices, spool: Spool, sink: trio.N
         run_raw_archive,
         receive,
         spool=spool,
-        objects=open_objects(config.storage.url),
+        objects=_open_store(config),
         notices=notices,
         options=options,
         # What it may take ends long before the recording's own reserve begins.
@@ -217,6 +217,10 @@ def _archive_frames(config: Config, notices: Notices, spool: Spool, sink: trio.N
     )
     sink.start_soon(archive, name="raw archive")
     return RawTap(send, notices, options.queue_bytes)
+
+
+def _open_store(config: Config) -> Objects:
+    return open_objects(config.storage.url, config.storage.options, lanes=config.storage.upload_threads)
 
 
 async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, tap: RawTap | None, notices: Notices) -> None:

@@ -13,6 +13,7 @@ ADDRESS = "is not an address: its host or port cannot be read"
 NO_PATH = "must end after host and port: the path belongs to the exchange"
 INSTANCE = "must be up to 32 lower-case letters, digits and underscores, beginning with no underscore"
 HOST = "must be a name or an address, without a port"
+ANY_STORE = "must be a path, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
 TABLES = "collector, intake, queue, journal, flush, storage, spool, raw_archive, reconnect, status, log, exchanges"
 
 WRONG = {
@@ -256,11 +257,14 @@ WRONG = {
     "folders": (
         """
         [storage]
-        url = "s3://bucket/prefix"
+        url = "s3://key:hunter2@bucket/prefix"
         [spool]
         dir = ""
         """,
-        ["storage.url: this version stores to local paths only, not to s3://", "spool.dir: must name a folder"],
+        [
+            "storage.url: must end after bucket and prefix: users, passwords and queries do not belong into it",
+            "spool.dir: must name a folder",
+        ],
     ),
     "more folders": (
         """
@@ -358,10 +362,10 @@ WRONG = {
         [spool]
         dir = "./data"
         [storage]
-        url = "gs://bucket"
+        url = "ftp://bucket"
         """,
         [
-            "storage.url: this version stores to local paths only, not to gs://",
+            f"storage.url: {ANY_STORE}",
             f'reconnect.cap: {DURATION}, not "30"',
         ],
     ),
