@@ -37,6 +37,7 @@ from quantlab_collector.intake.connection import Connecting
 from quantlab_collector.intake.instruments import unlisted, watch_listing
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
+from quantlab_collector.intake.quiet_trades import ask_about_quiet_trades
 from quantlab_collector.intake.raw_tap import RawTap, open_raw_queue
 from quantlab_collector.intake.rest import RestClient, RestFault
 from quantlab_collector.intake.supervisor import run_exchange
@@ -90,13 +91,15 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
     state = notices.state
     spool = Spool(config.spool.dir)
     last_alive_ns = spool.last_alive_ns()
-    health = Health(state.started_ns)
+    health = Health(state.started_ns, config.silence)
     intake, window, drained = trio.CancelScope(), Window(), False
     try:
         async with trio.open_nursery() as root:
             await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
             url = await root.start(_serve_status, config, state, health, window)
-            await root.start(partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat))
+            await root.start(
+                partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat, silence=config.silence)
+            )
             _tell_start(config, notices, url)
             _tell_downtime(notices, last_alive_ns)
             send, receive = open_queue()
@@ -247,6 +250,7 @@ async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, tap: RawT
             alignment = Alignment(exchange.rest, client, notices)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch_listing, exchange.name, plans, exchange.rest, client, notices)
+                nursery.start_soon(ask_about_quiet_trades, plans, alignment, notices.state, config.silence.first_trade)
                 nursery.start_soon(run_exchange, plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
 
 

@@ -13,11 +13,13 @@ import attrs
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Downtime, Gap
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
+from quantlab_collector.runtime.signals import SignalState, SignalsView
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -48,8 +50,14 @@ class ConnectionState:
     lost_reason: str = ""
     seen: Mapping[StreamType, Mapping[str, int]] = attrs.field(factory=dict)
     """When each symbol of each stream was last received on the present connection, ns."""
+    seen_before: Mapping[Topic, int] = attrs.field(factory=dict)
+    """The same of the connections before."""
+    next_numbers: dict[str, int] = attrs.field(factory=dict)
+    """Which number the exchange will give to the next trade of a symbol, where it numbers them without holes."""
     refused: dict[str, str] = attrs.field(factory=dict)
     """What the exchange would not subscribe, and its words."""
+    rhythms: Mapping[StreamType, Rhythm] = attrs.field(factory=dict)
+    """How often the exchange sends something."""
 
 
 @attrs.define(eq=False)
@@ -124,6 +132,7 @@ class ConnectionView:
     received_bytes: int
     last_frame_ns: int | None
     last_seen: Mapping[Topic, int]
+    seen_before: Mapping[Topic, int]
     refused: Mapping[str, str]
 
 
@@ -151,6 +160,7 @@ class Snapshot:
     reconnects_15m: int
     rejects_15m: int
     recovered_rows: int
+    signals: SignalsView
     alignment_fetches: int
     alignment_events_seen: int
     alignment_corrections: int
@@ -184,8 +194,7 @@ class ServiceState:
     raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
     alignment: AlignmentState = attrs.field(factory=AlignmentState)
     unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
-    gaps: list[Gap] = attrs.field(factory=list)
-    """Gaps that ended since the last sealed segment."""
+    signals: SignalState = attrs.field(factory=SignalState)
     windows_closed: list[ConnectionWindow] = attrs.field(factory=list)
     """Connections that ended since the last sealed segment."""
     downtime: Downtime | None = None
@@ -208,6 +217,7 @@ class ServiceState:
         self._drops.sample(now, sum(account.dropped.total() for account in accounts.values()))
         self._rejects.sample(now, sum(account.rejected.total() for account in accounts.values()))
         self._reconnects.sample(now, sum(connection.reconnects for connection in self.connections))
+        self.signals.sample(now)
         received: Counter[str] = Counter()
         for (_, stream), account in accounts.items():
             received[stream] += account.received
@@ -246,6 +256,7 @@ class ServiceState:
             reconnects_15m=self._reconnects.change(),
             rejects_15m=self._rejects.change(),
             recovered_rows=self.books.recovered,
+            signals=self.signals.view(open_gaps(self)),
             alignment_fetches=self.alignment.fetches,
             alignment_events_seen=self.alignment.events_seen,
             alignment_corrections=self.alignment.corrections,
@@ -255,6 +266,15 @@ class ServiceState:
             fatal=self.fatal,
             stopping=self.stopping,
         )
+
+
+def open_gaps(state: ServiceState) -> tuple[Gap, ...]:
+    """Of the connections that have lost their data and not got it back."""
+    return tuple(
+        Gap(connection.exchange, connection.name, connection.lost_ns, None, connection.lost_reason)
+        for connection in state.connections
+        if connection.lost_ns is not None
+    )
 
 
 def last_seen(connection: ConnectionState) -> dict[Topic, int]:
@@ -283,6 +303,7 @@ def _view(connection: ConnectionState) -> ConnectionView:
         received_bytes=connection.received_bytes,
         last_frame_ns=connection.last_frame_ns,
         last_seen=last_seen(connection),
+        seen_before=connection.seen_before,
         refused=dict(connection.refused),
     )
 

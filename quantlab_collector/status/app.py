@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from quantlab_collector.runtime.health import Standing
 from quantlab_collector.runtime.state import Snapshot
-from quantlab_collector.status import prometheus, views
+from quantlab_collector.status import prometheus, trouble_views, views
 from quantlab_collector.status.accept import Form, wanted_form
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
@@ -38,7 +38,7 @@ HEADERS: Final = {
 }
 """On every answer. There are no CORS headers: no page of another origin has any business here."""
 
-ENDPOINTS: Final = ("/health", "/ready", "/streams", "/metrics", "/status", "/collectors/status")
+ENDPOINTS: Final = ("/health", "/ready", "/streams", "/gaps", "/metrics", "/status", "/collectors/status")
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +108,11 @@ def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callabl
     @app.get("/streams")
     def get_streams() -> Response:
         return _json(views.streams(snapshot()))
+
+    @app.get("/gaps")
+    def get_gaps() -> Response:
+        limit = trouble_views.read_limit(request.args.get("limit"))
+        return _json({"error": "bad request"}, 400) if limit is None else _json(trouble_views.gaps(snapshot(), limit))
 
     @app.get("/metrics")
     def get_metrics() -> Response:

@@ -24,6 +24,9 @@ from quantlab_collector.status.views import data_loss_pct, topic_state
 Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
 """Label values, and the number."""
 
+MAX_MUTES = 1_000
+"""More are only counted: a scrape has to stay small, also on a day on which everything is mute."""
+
 TEXT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS_TYPE = openmetrics.CONTENT_TYPE_LATEST
 
@@ -54,6 +57,7 @@ class _Exposition(Collector):
         yield from _process(self._snapshot, self._standing)
         yield from _events(self._snapshot)
         yield from _connections(self._snapshot)
+        yield from _signals(self._snapshot)
         yield from _writer(self._snapshot)
         if self._snapshot.raw_archive.enabled:
             yield from _raw_archive(self._snapshot)
@@ -89,7 +93,7 @@ def _events(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counters("events_dropped_by_reason", "Events received and lost, and why.", with_reason, snapshot.drops.items())
     yield _counters("events_rejected_by_reason", "Messages not readable, and why.", with_reason, snapshot.rejects.items())
     yield _gauge("books_balanced", "Whether received = written + dropped + pending + rejected.", snapshot.counters.holds)
-    yield _gauge("data_loss_ratio", "Dropped of received.", data_loss_pct(snapshot) / 100)
+    yield _gauge("data_loss_ratio", "Dropped and missed, of what is known to have been sent.", data_loss_pct(snapshot) / 100)
     yield _gauges(
         "events_per_second",
         "Events received per second, of late.",
@@ -131,6 +135,26 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
     for (exchange, _), count in snapshot.unknown.items():
         unknown[(exchange,)] += count  # the kinds are in the JSON: a peer chooses them, which no label should be
     yield _counters("unknown_messages", "Messages of kinds that nobody asked for.", ("exchange",), unknown.items())
+
+
+def _signals(snapshot: Snapshot) -> Iterator[Metric]:
+    signals, by_stream = snapshot.signals, ("exchange", "stream")
+    yield _counter("gaps", "Gaps: outages of connections, and holes in numbers outside them.", signals.gaps.total)
+    yield _gauge("gaps_15m", "Of these, within 15 minutes.", signals.gaps.last_15m)
+    yield _gauge("gaps_open", "Connections that have lost their data and not got it back.", len(signals.gaps.open))
+    yield _counters("events_missed", "Events that the exchange numbered and that never came.", by_stream, signals.missed.items())
+    yield _counters("numbers_repeated", "Events whose number had passed already.", by_stream, signals.repeated.items())
+    yield _counter("silence_intervals", "Times that a topic was silent beyond its exchange's rhythm.", signals.silences.total)
+    yield _gauge("silence_intervals_15m", "Of these, within 15 minutes.", signals.silences.last_15m)
+    yield _gauge("silences_open", "Topics that are silent now.", len(signals.silences.open))
+    yield _counter("mutes", "Times that a topic was found mute.", signals.mutes.total)
+    yield _gauge("mutes_open", "Topics that are mute now.", len(signals.mutes.open))
+    yield _gauges(
+        "stream_mute_since_timestamp_seconds",
+        "Since when a topic is mute; for open mutes only.",
+        ("exchange", "connection", "stream", "symbol"),
+        (((m.exchange, m.connection, m.stream or "", m.symbol or ""), m.since / 1e9) for m in signals.mutes.open[:MAX_MUTES]),
+    )
 
 
 def _writer(snapshot: Snapshot) -> Iterator[Metric]:

@@ -165,8 +165,7 @@ class SegmentRoll:
         return age >= self._interval or (writer.size >= options.max_bytes and age >= options.min_gap)
 
     def _has_news(self) -> bool:
-        known = account(self._state)
-        return bool(known.gaps or known.drops or known.rejects or known.downtime)
+        return account(self._state).has_news
 
     # ------------------------------------------------------------------------------------------------- giving up a segment
 

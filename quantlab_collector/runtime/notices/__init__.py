@@ -1,11 +1,14 @@
 """Everything worth telling, by area. ``telling.py`` says how it is told."""
 
 from quantlab_collector.runtime.notices.connections import (
+    MISSING,
+    MISSING_ACROSS,
     AlignmentFailed,
     ConnectionEnded,
     ExchangeNotice,
     GapDetected,
     InstrumentsUnknown,
+    NumberRepeated,
     SubscribeRefused,
     SymbolUnlisted,
     WsConnect,
@@ -36,6 +39,14 @@ from quantlab_collector.runtime.notices.raw_archive import (
     RawFramesDropped,
     RawUploadFailed,
 )
+from quantlab_collector.runtime.notices.signals import (
+    MAX_NAMED,
+    SilenceDetected,
+    SilenceEnded,
+    StreamMute,
+    StreamMuteEnded,
+    together,
+)
 from quantlab_collector.runtime.notices.storage import (
     DrainProgress,
     ForeignManifest,
@@ -51,9 +62,12 @@ from quantlab_collector.runtime.notices.storage import (
 from quantlab_collector.runtime.notices.telling import MAX_SUBJECTS, MAX_TEXT, Log, Notice, Notices, plain, plain_text
 
 __all__ = [
+    "MAX_NAMED",
     "MAX_SUBJECTS",
     "MAX_TEXT",
     "MAX_UNKNOWN_KINDS",
+    "MISSING",
+    "MISSING_ACROSS",
     "AlignmentFailed",
     "BooksBroken",
     "CollectorStart",
@@ -71,6 +85,7 @@ __all__ = [
     "LostAtStop",
     "Notice",
     "Notices",
+    "NumberRepeated",
     "Pulse",
     "Quarantined",
     "QueueFullDrop",
@@ -87,10 +102,14 @@ __all__ = [
     "ShippingClaimed",
     "ShippingRefused",
     "ShippingTakenOver",
+    "SilenceDetected",
+    "SilenceEnded",
     "StateChange",
     "StatusExposed",
     "Stopping",
     "StoreRecovered",
+    "StreamMute",
+    "StreamMuteEnded",
     "SubscribeRefused",
     "SymbolUnlisted",
     "UnknownMessage",
@@ -100,4 +119,5 @@ __all__ = [
     "WsDisconnect",
     "plain",
     "plain_text",
+    "together",
 ]

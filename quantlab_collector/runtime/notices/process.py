@@ -88,6 +88,9 @@ class Pulse(Notice):
     drops: int
     rejects: int
     reconnects_15m: int
+    silence_15m: int
+    mutes: int
+    """Topics that do not deliver now."""
     rss_mb: float
     upload_lag: float
     """Seconds since the oldest segment was sealed that is not in the store."""
