@@ -150,7 +150,7 @@ class _Stream:
         """The loop over all topics: what is done in it costs a core many thousand times a second."""
         seen, habits, doubt_after = self._state.seen.get(self._stream, {}), self._habits, self._doubt_after
         if len(seen) + len(self._waiting) != len(habits):
-            self._greet(seen, weight)
+            self._greet(seen, looks, weight)
         for symbol, ns in seen.items():
             habit = habits[symbol]
             if ns != habit.seen_ns:
@@ -181,12 +181,12 @@ class _Stream:
                 changes.unmuted.append(msgspec.structs.replace(habit.mute, to=now_ns))
                 habit.mute = None
 
-    def _greet(self, seen: Mapping[str, int], weight: float) -> None:
+    def _greet(self, seen: Mapping[str, int], looks: float, weight: float) -> None:
         """Some have delivered for the first time on this connection, or ever."""
         for symbol in self._waiting.keys() & seen.keys():
             habit = self._waiting.pop(symbol)
             if not habit.seen_ns:
-                habit.base = weight - 1.0
+                habit.first, habit.base = looks, weight - 1.0
                 # How long it took to come is the exchange's doing, and says nothing of what follows.
                 habit.quiet_since = math.inf
 
@@ -226,7 +226,7 @@ class _Stream:
         """When something new can be said of it, if nothing comes."""
         marks = (self._silence_after, self._first_after, math.inf if limit is None else limit)
         coming = (mark for mark in (habit.quiet_since + mark for mark in marks) if mark > looks)
-        habit.check_at = min(looks + ASK_AGAIN, *coming)
+        habit.check_at = min((looks + ASK_AGAIN, *coming))
 
 
 def _relieve(habit: Habit, quiet: float, changes: Changes) -> None:

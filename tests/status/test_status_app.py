@@ -12,7 +12,7 @@ from quart_trio import QuartTrio
 
 from quantlab_collector.runtime.health import Standing
 from quantlab_collector.runtime.state import Snapshot
-from quantlab_collector.status import views
+from quantlab_collector.status import trouble_views, views
 from quantlab_collector.status.app import ENDPOINTS, HEADERS, create_app
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
@@ -40,6 +40,7 @@ async def test_the_pages_are_the_views(app: QuartTrio, snapshot: Snapshot, stand
         "/health": views.health(snapshot),
         "/ready": views.ready(snapshot),
         "/streams": views.streams(snapshot),
+        "/gaps": trouble_views.gaps(snapshot),
         "/metrics": views.metrics(snapshot),
         "/status": views.status(snapshot, standing),
         "/collectors/status": views.collectors(snapshot),
