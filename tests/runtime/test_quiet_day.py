@@ -173,8 +173,8 @@ def test_ten_that_fall_mute_are_found_in_time_and_nobody_else() -> None:
     found = {(stream, symbol): now for now, stream, symbol in day.listener.mutes}
     assert len(day.listener.mutes) == len(PLANTED)
     assert set(found) == {(topic.stream, topic.symbol) for topic in PLANTED}
-    busy = {topic for topic in PLANTED if day.seconds[topic] > 0.95 * day.last[topic]}
-    assert len(busy) >= 2  # data nearly every second
+    busy = {topic for topic in PLANTED if day.seconds[topic] > 0.75 * day.last[topic]}
+    assert len(busy) >= 3  # data nearly every second
     for topic in PLANTED:
         flow, now = day.flow[topic.exchange], int(found[topic.stream, topic.symbol])
         assert flow[now] - flow[int(day.last[topic])] <= promised(day, topic) + 2, topic
