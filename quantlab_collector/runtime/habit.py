@@ -23,7 +23,7 @@ ENOUGH: Final = 30.0
 """A topic that delivers at fewer looks than this, of those that are remembered, has no habit."""
 
 TRUST: Final = 10.0
-"""A habit is believed when it was watched for so many times the quiet that it would call too long. Busy topics show theirs soon."""
+"""A habit is believed when it was watched for so many times the quiet that it calls too long. Busy topics show theirs soon."""
 
 HALF_LIFE: Final = 3_600
 """Looks after which what was counted before counts half: nights are not like days."""
@@ -38,7 +38,19 @@ ASK_AGAIN: Final = 60.0
 class Habit:
     """One topic. The loop over all topics works on its fields, for there may be many thousand of them."""
 
-    __slots__ = ("base", "check_at", "first", "hits", "longest", "longest_before", "mute", "quiet_since", "seen_ns", "silence", "topic")
+    __slots__ = (
+        "base",
+        "check_at",
+        "first",
+        "hits",
+        "longest",
+        "longest_before",
+        "mute",
+        "quiet_since",
+        "seen_ns",
+        "silence",
+        "topic",
+    )
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic

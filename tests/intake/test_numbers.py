@@ -34,9 +34,7 @@ async def test_a_hole_is_a_gap_of_one_symbol(autojump_clock):
 
 
 async def test_a_hole_across_an_outage_belongs_to_it(autojump_clock):
-    run = Run(
-        Exchange(public=[[[frame(1)]]], market=[[[trade(1)], 2.0, LOST], [1.0, LOST], [1.0, [trade(9)], 1.0, [trade(9)]]])
-    )
+    run = Run(Exchange(public=[[[frame(1)]]], market=[[[trade(1)], 2.0, LOST], [1.0, LOST], [1.0, [trade(9)], 1.0, [trade(9)]]]))
     await run(15)
 
     outage, hole = account(run.state).gaps

@@ -161,7 +161,9 @@ def test_a_silence_begins_after_three_intervals_of_its_exchange(exchange: str, s
     assert ended == Silence(exchange, "public-0", stream.value, "AUSDT", at(9.5), at(410.5), expected)
 
 
-@pytest.mark.parametrize(("exchange", "stream"), [("bybit", OI), ("okx", OI), ("bybit", FUNDING), ("okx", BBO), ("binance", TRADE)])
+@pytest.mark.parametrize(
+    ("exchange", "stream"), [("bybit", OI), ("okx", OI), ("bybit", FUNDING), ("okx", BBO), ("binance", TRADE)]
+)
 def test_what_comes_only_with_a_change_is_never_silent(exchange: str, stream: StreamType) -> None:
     watched, sibling = topics(exchange, stream, "AUSDT", "BUSDT")
     line = Line(exchange, [watched, sibling])

@@ -110,10 +110,7 @@ class Day:
         """By second: in how many so far anything came from an exchange."""
         chance = random.Random(seed)
         found = sources(chance)
-        lines = {
-            exchange: Line(exchange, [topic for topic in found if topic.exchange == exchange])
-            for exchange in EXCHANGES
-        }
+        lines = {exchange: Line(exchange, [topic for topic in found if topic.exchange == exchange]) for exchange in EXCHANGES}
         self.listener = Listener(*lines.values())
         for line in lines.values():
             line.open(0)
@@ -166,6 +163,7 @@ PLANTED = {
     Topic("bybit", TRADE, symbol_of(45)): 22 * HOUR,
 }
 """What falls mute, and when."""
+
 
 def test_ten_that_fall_mute_are_found_in_time_and_nobody_else() -> None:
     day = Day(2, PLANTED)

@@ -71,7 +71,8 @@ def test_an_open_gap_has_the_reason_of_its_loss() -> None:
 def test_wild_numbers_fill_nothing() -> None:
     desk = Desk()
     holes = [
-        told.GapDetected("binance", "market-0", n, n + 1, 0.0, told.MISSING, "trade", "BTCUSDT", 2) for n in range(MAX_UNTOLD + 50)
+        told.GapDetected("binance", "market-0", n, n + 1, 0.0, told.MISSING, "trade", "BTCUSDT", 2)
+        for n in range(MAX_UNTOLD + 50)
     ]
     lines = desk.tell(*holes)
 
@@ -83,7 +84,9 @@ def test_wild_numbers_fill_nothing() -> None:
 
 def test_many_that_fall_mute_together_are_one_line() -> None:
     mutes = [mute(f"S{n}USDT") for n in range(500)]
-    lines = Desk().tell(*(told.StreamMute(group) for group in told.together([*mutes, mute("X", stream="trade"), mute(None, stream=None)])))
+    lines = Desk().tell(
+        *(told.StreamMute(group) for group in told.together([*mutes, mute("X", stream="trade"), mute(None, stream=None)]))
+    )
 
     assert lines == [
         {"exchange": "okx", "connection": "public-0", "since": 5, "reason": "stopped"},

@@ -191,7 +191,15 @@ def test_status(snapshot: Snapshot, standing: Standing) -> None:
     assert views.status(snapshot, standing) == {
         "state": "DEGRADED",
         "since": "2026-01-01T15:12:30.890602+00:00",
-        "metrics": {"queue_pct": 4.5, "silence_15m": 0, "gaps_15m": 0, "mutes": 0, "drops_15m": 2, "reconnects_15m": 2, "rss_mb": 91.2},
+        "metrics": {
+            "queue_pct": 4.5,
+            "silence_15m": 0,
+            "gaps_15m": 0,
+            "mutes": 0,
+            "drops_15m": 2,
+            "reconnects_15m": 2,
+            "rss_mb": 91.2,
+        },
         "reasons": ["2 events dropped in the last 15 minutes"],
     }
 
