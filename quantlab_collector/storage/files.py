@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +113,15 @@ def make_dir(path: Path) -> None:
 def make_dirs(path: Path) -> None:
     """A folder for everybody, and those around it, where they are missing."""
     os.makedirs(path, exist_ok=True)  # noqa: PTH103 (all go to ``os`` from here)
+
+
+def make_dirs_synced(path: Path, mode: int = 0o777) -> None:
+    """A folder and those around it, where they are missing, on the disk when this returns: all that we keep will be in it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    os.makedirs(path, mode, exist_ok=True)  # noqa: PTH103 (all go to ``os`` from here)
+    for folder in missing or [path]:
+        with suppress(OSError):  # what is around it may be somebody else's, and another file system
+            sync_dir(folder.parent)
 
 
 def remove_dir(path: Path) -> None:

@@ -56,7 +56,7 @@ class Spool:
         self.journal = root / "journal"
         self.parts = root / "parts"
         self.quarantined = root / "quarantine"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_dirs_synced(root, 0o700)
         self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,7 +64,8 @@ class Spool:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
         for place in (self.journal, self.parts, self.quarantined):
-            place.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                files.make_dir(place)
         files.sync_dir(root)
 
     def close(self) -> None:

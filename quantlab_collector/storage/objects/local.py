@@ -29,7 +29,7 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        files.make_dirs_synced(root)
         self._store = LocalStore(root)
         self._numbers = itertools.count()
         self._unsynced: set[Path] = set()
