@@ -7,17 +7,19 @@ them is a function of the segment alone, so that doing it again after a crash gi
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
+import msgspec
 import pyarrow as pa
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import Partition, SegmentId, manifest_key, parse_part_key, part_key
-from quantlab_collector.contracts.manifest import Manifest, Part, Previous, decode_manifest, encode_manifest
+from quantlab_collector.contracts.manifest import Manifest, NewerManifestError, Part, Previous, decode_manifest, encode_manifest
 from quantlab_collector.storage import files, parquet
 from quantlab_collector.storage.journal import Segment, SegmentHeader, read_segment
-from quantlab_collector.storage.spool import MANIFEST, Spool
+from quantlab_collector.storage.spool import MANIFEST, MANIFEST_SUM, Spool
 
 
 @attrs.frozen
@@ -52,43 +54,79 @@ def part_name(number: int) -> str:
 def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Encoded | None:
     """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell.
 
-    Of a segment that a disk error ended only so many bytes count.
+    Of a segment that a disk error ended only so many bytes count. After an error this is done again: it goes on from the step
+    that an earlier attempt has reached. The journal is gone for good when this returns, or it might come back after a power cut,
+    when the store has the parts and the spool does not know of them any more.
     """
-    segment = read_segment(journal, upto)
-    header = segment.header
-    if not segment.rows and not _news(segment):
-        files.remove(journal)
+    folder = spool.encoded_path(SegmentId.parse(journal.stem))
+    encoded = _earlier_attempt(spool, folder)
+    if encoded is None:
+        segment = read_segment(journal, upto)
+        if not segment.rows and not _news(segment):
+            files.remove_synced(journal)
+            return None
+        _make(spool, segment, folder)
+        encoded = load_encoded(folder)
+    files.sync_dir(folder.parent)
+    spool.follow(encoded.manifest.instance, Previous.of(encoded.manifest_key, encoded.manifest_bytes))
+    files.remove_synced(journal)
+    return encoded
+
+
+def _earlier_attempt(spool: Spool, folder: Path) -> Encoded | None:
+    try:
+        return load_encoded(folder)
+    except FileNotFoundError:
         return None
+    except NewerManifestError:
+        raise
+    except (msgspec.MsgspecError, ValueError):
+        spool.quarantine(folder)  # the journal is still there to make it again
+        return None
+
+
+def _make(spool: Spool, segment: Segment, finished: Path) -> None:
+    header = segment.header
     folder = spool.unfinished_path(header.segment)
     parts = []
     for number, (partition, table) in enumerate(parquet.partitions(segment.batches)):
         data = parquet.encode(table, _metadata(header, partition))
         files.write_synced(folder / part_name(number), data)
         parts.append(_part(header, partition, table, data))
-    manifest = _manifest(segment, tuple(parts), spool.previous(header.instance))
-    files.write_synced(folder / MANIFEST, encode_manifest(manifest))
+    manifest = encode_manifest(_manifest(segment, tuple(parts), spool.previous(header.instance)))
+    files.write_synced(folder / MANIFEST, manifest)
+    files.write_synced(folder / MANIFEST_SUM, _sum(manifest))
     files.sync_dir(folder)
-    finished = spool.encoded_path(header.segment)
-    files.rename_synced(folder, finished)
-    encoded = load_encoded(finished)
-    spool.follow(header.instance, Previous.of(encoded.manifest_key, encoded.manifest_bytes))
-    files.remove(journal)
-    return encoded
+    files.rename(folder, finished)
 
 
 def load_encoded(folder: Path) -> Encoded:
     """Parts that were encoded before, by this process or an earlier one."""
     data = files.read(folder / MANIFEST)
     manifest = decode_manifest(data)
+    # A bit that fell over may leave a manifest that can be read, and says something else. Earlier versions wrote no sum.
+    if files.exists(folder / MANIFEST_SUM) and files.read(folder / MANIFEST_SUM) != _sum(data):
+        raise ValueError(f"its SHA-256 is not the one in {MANIFEST_SUM}")
     segment = SegmentId.parse(manifest.segment)
     return Encoded(folder, segment, manifest, manifest_key(manifest.instance, segment, manifest.opened), data)
 
 
+def _sum(manifest: bytes) -> bytes:
+    """As ``sha256sum`` writes it, so that it can check it."""
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
+
+
 def forget(encoded: Encoded) -> None:
-    """The store has it all, so the spool need not keep it. Renamed first: half a folder is never taken for a whole one."""
+    """The store has it all, so the spool need not keep it. Doing it again after an error goes on from where that was.
+
+    Renamed first, and that on the disk: half a folder is never taken for a whole one.
+    """
     gone = encoded.folder.with_name(encoded.folder.name + ".tmp")
-    files.rename(encoded.folder, gone)
-    files.remove_dir(gone)
+    with suppress(FileNotFoundError):
+        files.rename(encoded.folder, gone)
+    files.sync_dir(gone.parent)
+    with suppress(FileNotFoundError):
+        files.remove_dir(gone)
 
 
 def _news(segment: Segment) -> bool:

@@ -6,6 +6,7 @@ read, and one place where tests make a disk fail, be full, or lose its power.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Not waiting: somebody may have put a pipe where a file belongs, and nobody may ever write into it."""
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -25,8 +27,17 @@ def create(path: Path) -> int:
 
 
 def open_to_read(path: Path) -> int:
-    """A file to read; a link is an error, never followed."""
-    return os.open(path, _READ)
+    """A file to read; a link is an error, never followed, and so is whatever else is no file."""
+    fd = os.open(path, _READ)
+    try:
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        os.close(fd)
+        raise
+    if not is_file:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return fd
 
 
 def read(path: Path) -> bytes:
@@ -105,6 +116,12 @@ def remove_quietly(path: Path) -> None:
         return
 
 
+def remove_synced(path: Path) -> None:
+    """Remove a name if it is there, and have that on the disk: it will not come back."""
+    remove(path, missing_ok=True)
+    sync_dir(path.parent)
+
+
 def make_dir(path: Path) -> None:
     """A new folder, for its owner only."""
     os.mkdir(path, 0o700)  # noqa: PTH102 (all go to ``os`` from here)
@@ -136,6 +153,15 @@ def entries(path: Path) -> list[Path]:
     return [path / name for name in sorted(os.listdir(path))]  # noqa: PTH208 (all go to ``os`` from here)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything of this name. A disk that does not say is an error, and no "no"."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def is_plain_file(path: Path) -> bool:
     """Whether this is a file, and not a link to one."""
     return stat.S_ISREG(os.lstat(path).st_mode)
@@ -163,10 +189,14 @@ def rename_synced(source: Path, target: Path) -> None:
 
 def replace_synced(path: Path, data: bytes) -> None:
     """Give a small file a new content; after a crash it has the old one or the new one, whole."""
-    beside = path.with_name(path.name + ".tmp")
-    remove(beside, missing_ok=True)
-    write_synced(beside, data)
-    rename_synced(beside, path)
+    remove(beside(path), missing_ok=True)
+    write_synced(beside(path), data)
+    rename_synced(beside(path), path)
+
+
+def beside(path: Path) -> Path:
+    """Where a file's new content is written."""
+    return path.with_name(path.name + ".tmp")
 
 
 # --------------------------------------------------------------------------------------------------------------- space

@@ -94,6 +94,10 @@ class UnbegunJournalError(JournalError):
     """The process, or the power, went when the segment was being created: nothing was ever written into it."""
 
 
+class GoneJournalError(JournalError):
+    """A segment that is not there any more."""
+
+
 def batch_frame(batch: pa.RecordBatch, first_row: int) -> bytes:
     """A batch as one frame."""
     sink = pa.BufferOutputStream()
@@ -194,7 +198,10 @@ def read_segment(path: Path, upto: int | None = None) -> Segment:
 
     It is read and not mapped into memory: a disk that fails under a mapping kills the process, without a word.
     """
-    data = _checked(files.read(path))
+    try:
+        data = _checked(files.read(path))
+    except FileNotFoundError as fault:
+        raise GoneJournalError("it is gone") from fault
     try:
         segment = _assemble(data[:upto])
     except (msgspec.MsgspecError, pa.ArrowException) as fault:

@@ -3,7 +3,7 @@
     LOCK                              held by the process that records (flock: a crash lets go of it); holds its last sign of life
     chain.json                        the manifest that the next one follows
     journal/1767280498692-000007.journal   a segment: being written, or complete and not encoded yet
-    parts/1767280498692-000007/       00000.parquet, 00001.parquet, … and manifest.json: encoded, not yet in the store
+    parts/1767280498692-000007/       00000.parquet, 00001.parquet, … and manifest.json with its SHA-256: not yet in the store
     quarantine/                       what was found here and is not ours, or cannot be read
 
 Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
@@ -27,6 +27,8 @@ from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage import files
 
 MANIFEST: Final = "manifest.json"
+MANIFEST_SUM: Final = "manifest.sha256"
+_CHAIN: Final = "chain.json"
 _JOURNAL, _TMP = ".journal", ".tmp"
 
 
@@ -44,6 +46,8 @@ class Leftovers:
     """Folders of parts whose manifest is not committed yet."""
     strangers: tuple[tuple[Path, str], ...]
     """What does not belong here, and why it is thought so."""
+    unreadable: tuple[tuple[Path, str], ...]
+    """What the disk does not let us look at, and what it says."""
     last_epoch_ms: int
     """The newest process that left anything: a new one must be later."""
 
@@ -110,13 +114,13 @@ class Spool:
 
     def follow(self, instance: str, manifest: Previous) -> None:
         """Note the newest manifest of an instance."""
-        files.replace_synced(self.root / "chain.json", msgspec.json.encode({**self._chain(), instance: manifest}))
+        files.replace_synced(self.root / _CHAIN, msgspec.json.encode({**self._chain(), instance: manifest}))
 
     def _chain(self) -> dict[str, Previous]:
         try:
-            return msgspec.json.decode(files.read(self.root / "chain.json"), type=dict[str, Previous])
-        except FileNotFoundError:
-            return {}
+            return msgspec.json.decode(files.read(self.root / _CHAIN), type=dict[str, Previous])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}  # a new chain begins
 
     # ------------------------------------------------------------------------------------------------------- leftovers
 
@@ -125,31 +129,29 @@ class Spool:
         journals: dict[SegmentId, Path] = {}
         encoded: dict[SegmentId, Path] = {}
         strangers: list[tuple[Path, str]] = []
-        for path in files.entries(self.journal):
-            segment = _segment(path.stem) if path.suffix == _JOURNAL else None
-            if segment is None or not files.is_plain_file(path):
-                strangers.append((path, "not a segment"))
-            else:
-                journals[segment] = path
-        for path in files.entries(self.parts):
-            segment = _segment(path.name.removesuffix(_TMP))
-            if segment is None or not files.is_plain_dir(path):
-                strangers.append((path, "not a folder of parts"))
-            elif path.name.endswith(_TMP):
-                files.remove_dir(path)
-            elif path / MANIFEST in files.entries(path):
-                encoded[segment] = path
-            else:
-                strangers.append((path, "parts without a manifest"))
+        unreadable: list[tuple[Path, str]] = []
+        for place, find, known in ((self.journal, _find_journal, journals), (self.parts, _find_parts, encoded)):
+            for path in files.entries(place):
+                try:
+                    found = find(path)
+                except OSError as fault:
+                    unreadable.append((path, str(fault)))
+                    continue
+                if isinstance(found, str):
+                    strangers.append((path, found))
+                elif found is not None:
+                    known[found] = path
+        ours = (self.root / _CHAIN, files.beside(self.root / _CHAIN))
+        strangers += [(path, "not a file") for path in ours if files.exists(path) and not files.is_plain_file(path)]
+        # Where there is both, the crash came before the last step of encoding: the encoder takes that step.
         for segment in journals.keys() & encoded.keys():
-            # The crash came between the last two steps of encoding: the parts are complete, the journal is done with.
-            files.remove(journals.pop(segment))
-        found = [*journals, *encoded]
+            del encoded[segment]
         return Leftovers(
             journals=tuple(journals[segment] for segment in sorted(journals)),
             encoded=tuple(encoded[segment] for segment in sorted(encoded)),
             strangers=tuple(strangers),
-            last_epoch_ms=max((segment.epoch_ms for segment in found), default=0),
+            unreadable=tuple(unreadable),
+            last_epoch_ms=max((segment.epoch_ms for segment in (*journals, *encoded)), default=0),
         )
 
     def quarantine(self, path: Path) -> Path:
@@ -171,6 +173,29 @@ class Spool:
                     except OSError:
                         continue  # shipped and removed meanwhile, or a disk that says nothing
         return total
+
+
+def _find_journal(path: Path) -> SegmentId | str:
+    """The segment, or why there is none."""
+    segment = _segment(path.stem) if path.suffix == _JOURNAL else None
+    if segment is None or not files.is_plain_file(path):
+        return "not a segment"
+    return segment
+
+
+def _find_parts(path: Path) -> SegmentId | str | None:
+    """The segment, or why there is none; ``None`` when it was unfinished, and is removed."""
+    segment = _segment(path.name.removesuffix(_TMP))
+    if segment is None or not files.is_plain_dir(path):
+        return "not a folder of parts"
+    if path.name.endswith(_TMP):
+        if any(files.is_plain_dir(entry) for entry in files.entries(path)):
+            return "not a folder of ours: there is another one in it"
+        files.remove_dir(path)
+        return None
+    if not files.exists(path / MANIFEST):
+        return "parts without a manifest"
+    return segment if files.is_plain_file(path / MANIFEST) else "its manifest is not a file"
 
 
 def _segment(text: str) -> SegmentId | None:
