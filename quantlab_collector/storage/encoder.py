@@ -117,15 +117,15 @@ def _sum(manifest: bytes) -> bytes:
 
 
 def forget(encoded: Encoded) -> None:
-    """The store has it all, so the spool need not keep it. Doing it again after an error goes on from where that was.
+    """The store has it all, so the spool need not keep it.
 
-    Renamed first, and that on the disk: half a folder is never taken for a whole one.
+    Renamed first, and that on the disk: half a folder is never taken for a whole one. What the disk does not let us remove stays;
+    the next start throws it away, or ships it again, to no effect.
     """
     gone = encoded.folder.with_name(encoded.folder.name + ".tmp")
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         files.rename(encoded.folder, gone)
-    files.sync_dir(gone.parent)
-    with suppress(FileNotFoundError):
+        files.sync_dir(gone.parent)
         files.remove_dir(gone)
 
 

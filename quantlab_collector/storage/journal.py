@@ -94,6 +94,10 @@ class UnbegunJournalError(JournalError):
     """The process, or the power, went when the segment was being created: nothing was ever written into it."""
 
 
+class UnreadableJournalError(OSError):
+    """The disk does not give a segment back, now or for good."""
+
+
 class GoneJournalError(JournalError):
     """A segment that is not there any more."""
 
@@ -123,6 +127,7 @@ class SegmentWriter:
         self.path = path
         self.header = header
         self.rows = 0
+        self.size = 0
         self._fd = files.create(path)
         try:
             self.size = self._write(
@@ -202,6 +207,8 @@ def read_segment(path: Path, upto: int | None = None) -> Segment:
         data = _checked(files.read(path))
     except FileNotFoundError as fault:
         raise GoneJournalError("it is gone") from fault
+    except OSError as fault:
+        raise UnreadableJournalError(fault.errno, fault.strerror, str(path)) from fault
     try:
         segment = _assemble(data[:upto])
     except (msgspec.MsgspecError, pa.ArrowException) as fault:

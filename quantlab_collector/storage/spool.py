@@ -67,10 +67,14 @@ class Spool:
         except BlockingIOError:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
-        for place in (self.journal, self.parts, self.quarantined):
-            with suppress(FileExistsError):
-                files.make_dir(place)
-        files.sync_dir(root)
+        try:
+            for place in (self.journal, self.parts, self.quarantined):
+                with suppress(FileExistsError):
+                    files.make_dir(place)
+            files.sync_dir(root)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the lock."""

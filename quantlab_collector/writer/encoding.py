@@ -13,7 +13,13 @@ from quantlab_collector.contracts.manifest import NewerManifestError
 from quantlab_collector.runtime.notices import EncodeFailed, JournalDamaged, Quarantined, SegmentRecovered
 from quantlab_collector.storage import files
 from quantlab_collector.storage.encoder import Encoded, encode_segment
-from quantlab_collector.storage.journal import GoneJournalError, JournalError, NewerJournalError, UnbegunJournalError
+from quantlab_collector.storage.journal import (
+    GoneJournalError,
+    JournalError,
+    NewerJournalError,
+    UnbegunJournalError,
+    UnreadableJournalError,
+)
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.segments import Filled
 
@@ -70,7 +76,7 @@ async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> 
         pass  # an earlier attempt has put it aside, or removed it
     except JournalError as fault:
         tell(Quarantined(str(await encode(spool.quarantine, segment.path)), str(fault)))
-    except OSError as fault:
+    except UnreadableJournalError as fault:
         if not (give_up and fault.errno == errno.EIO):
             raise
         tell(Quarantined(str(await encode(spool.quarantine, segment.path)), f"the disk does not give it back: {fault}"))

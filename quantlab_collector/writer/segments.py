@@ -100,6 +100,7 @@ class SegmentRoll:
         """Seal what there is, however long that takes."""
         while not await self._seal():  # noqa: ASYNC110 (nobody tells when a disk is better)
             await trio.sleep(PATIENCE)
+        self._resume()
 
     async def _write(self) -> bool:
         """Write what waits, unless our own limits forbid it."""

@@ -63,8 +63,8 @@ class LocalObjects:
     def _beside(self, key: str, data: bytes, number: int) -> Path:
         """The object under a name next to its place, synced."""
         path = self.root / key
-        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         files.make_dirs(path.parent)
+        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         beside = path.with_name(f"{path.name}{_BESIDE}{number}")
         files.remove(beside, missing_ok=True)
         try:
