@@ -201,11 +201,20 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """The tests of whole processes, longer: a minute of each exchange with interruptions, a hundred kills."""
+    """The tests that can be told how much: minutes of each exchange, hundreds of kills, every error of the disk. Hours."""
     install_dev(session)
     install_wheel(session)
-    session.env.update({"QUANTLAB_TEST_EXCHANGE_SECONDS": "60", "QUANTLAB_TEST_SECONDS": "60", "QUANTLAB_TEST_KILLS": "100"})
-    pytest(session, "tests/service", "--capture=no")
+    session.env.update(
+        QUANTLAB_TEST_EXCHANGE_SECONDS="60",
+        QUANTLAB_TEST_SECONDS="60",
+        QUANTLAB_TEST_KILLS="500",
+        QUANTLAB_TEST_FAILPOINT_TRIALS="10",
+        QUANTLAB_TEST_POWER_STATES="100000",
+        QUANTLAB_TEST_DISK_MATRIX="1",
+        QUANTLAB_TEST_BIT_FLIPS="10000",
+    )
+    # No limit for a single test: these are meant to take long.
+    pytest(session, "tests/service", "tests/storage", "tests/writer", "--capture=no", "-o", "faulthandler_timeout=0")
 
 
 @nox.session

@@ -230,7 +230,8 @@ def abandoned_by(path: Path) -> Abandoned | None:
 
 
 def _checked(data: bytes) -> bytes:
-    if len(data) <= len(MAGIC) + _HEAD.size or not data.strip(b"\0"):
+    short = len(data) <= len(MAGIC) + _HEAD.size
+    if not data.strip(b"\0") or (short and MAGIC.startswith(data[: len(MAGIC)])):
         raise UnbegunJournalError("nothing was written into it")
     if data[: len(MAGIC)] != MAGIC:
         raise JournalError("not a journal")

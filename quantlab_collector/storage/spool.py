@@ -29,6 +29,7 @@ from quantlab_collector.storage import files
 MANIFEST: Final = "manifest.json"
 MANIFEST_SUM: Final = "manifest.sha256"
 _CHAIN: Final = "chain.json"
+_LONGEST_NAME: Final = 200
 _JOURNAL, _TMP = ".journal", ".tmp"
 
 
@@ -159,8 +160,9 @@ class Spool:
         )
 
     def quarantine(self, path: Path) -> Path:
-        """Put something aside under a name of its own."""
-        target = self.quarantined / f"{time.time_ns()}-{path.name}"
+        """Put something aside under a name of its own, which must not become longer than a name can be."""
+        name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+        target = self.quarantined / f"{time.time_ns()}-{name}"
         files.rename(path, target)
         files.sync_dir(self.quarantined)
         files.sync_dir(path.parent)

@@ -126,7 +126,7 @@ def _wrapped(real, is_due, when, die):
             os.write(fd, data[: len(data) // 2])
         if when == "after":
             real(*args, **kwargs)
-        die()
+        return die()
 
     return deadly
 
