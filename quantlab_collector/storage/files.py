@@ -124,6 +124,15 @@ def entries(path: Path) -> list[Path]:
     return [path / name for name in sorted(os.listdir(path))]  # noqa: PTH208 (all go to ``os`` from here)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything of this name. A disk that does not say is an error, and no "no"."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def is_plain_file(path: Path) -> bool:
     """Whether this is a file, and not a link to one."""
     return stat.S_ISREG(os.lstat(path).st_mode)

@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from quantlab_collector.runtime.notices import EncodeFailed, JournalDamaged, Quarantined, SegmentRecovered
+from quantlab_collector.runtime.notices import Damaged, EncodeFailed, Quarantined, SegmentRecovered
 from quantlab_collector.storage import files
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import JournalError, NewerJournalError, UnbegunJournalError
@@ -84,4 +84,4 @@ def _tell_of_damage(context: WriterContext, segment: Filled, result: Pack | None
         lost.subtract(result.rows_by_stream())
     for (exchange, stream), count in lost.items():
         if count > 0:
-            context.notices.tell(JournalDamaged(exchange, stream, count))
+            context.notices.tell(Damaged(exchange, stream, count))
