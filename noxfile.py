@@ -218,6 +218,22 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def s3(session: nox.Session) -> None:
+    """The tests that need a real S3 server: Ceph's, from Debian's packages, on loopback and in a throw-away folder."""
+    install_dev(session)
+    install_wheel(session)
+    script, folder = "tests/s3/ceph.py", Path(session.create_tmp(), "ceph")
+    session.run("python", script, "install")
+    session.run("python", script, "stop", str(folder), silent=True)  # what an interrupted run left
+    try:
+        session.run("python", script, "start", str(folder), silent=True)
+        session.env["QUANTLAB_TEST_S3_DIR"] = str(folder)
+        pytest(session, "tests/s3", "tests/storage/test_objects_contract.py")
+    finally:
+        session.run("python", script, "stop", str(folder), silent=True)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew; what is locked stays unless told otherwise: nox -s lock -- --upgrade."""
     install_dev(session)

@@ -21,14 +21,23 @@ from rich.progress import Progress
 from quantlab_collector import __version__
 from quantlab_collector.config import Config, ConfigError, LogFormat, load, masked
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
-from quantlab_collector.reports import plan_tables, summary_as_json, summary_tables
+from quantlab_collector.reports import plan_tables, raw_tables, summary_as_json, summary_tables
 from quantlab_collector.runtime.logs import open_log, take_over_logging
 from quantlab_collector.service import check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import SIMULATORS, Playing, PlayOptions, play_recording, simulate
 from quantlab_collector.simulators.replay import ReplayOptions
-from quantlab_collector.storage import recording
-from quantlab_collector.storage.objects import StoreFault, open_objects
+from quantlab_collector.storage import raw_recording, recording
+from quantlab_collector.storage.objects import (
+    ADVICE,
+    Folder,
+    LocalObjects,
+    Objects,
+    StoreFault,
+    open_objects,
+    parse_address,
+    probe,
+)
 from quantlab_collector.storage.spool import SpoolInUseError
 
 EXIT_OK: Final = 0
@@ -133,12 +142,13 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
     for line in trio.run(check_symbols, config):
         click.echo(line, err=True)
     try:
-        objects = open_objects(config.storage.url)
-        key = f"_probe/{config.collector.instance_id}"
-        objects.put(key, b"written by quantlab-collector check\n")
-        objects.delete(key)
-    except (StoreFault, OSError) as fault:
+        remarks = probe(open_objects(config.storage.url, config.storage.options), config.collector.instance_id)
+    except StoreFault as fault:
+        _fail(EXIT_ERROR, f"the store does not take data ({fault.kind.value}): {fault}\n{ADVICE[fault.kind]}")
+    except OSError as fault:
         _fail(EXIT_ERROR, f"the store does not take data: {fault}")
+    for line in remarks:
+        click.echo(line, err=True)
     _OUT.print(f"config and plan are sound; the store at {mask_text(config.storage.url)} takes data")
     _leave(EXIT_OK)
 
@@ -153,7 +163,11 @@ def check(path: Path | None, symbols: tuple[str, ...] | None) -> None:
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same market.")
 @click.option("--time-scale", default=1.0, show_default=True, help="The exchange's own long intervals, so many times faster.")
 @click.option("--script", type=click.Path(exists=True, path_type=Path), help="A file of faults: «at 5s close 1001».")
-@click.option("--corpus", type=click.Path(exists=True, path_type=Path), help="Play this recording; --exchange says whose it is.")
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, path_type=Path),
+    help="Play this recording, or archive of raw frames; --exchange says whose.",
+)
 @click.option("--speed", default=1.0, show_default=True, help="With --corpus: so many times as fast.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, help="Of the first WebSocket; the addresses after it get the next ones. 0 takes what is free.")
@@ -220,33 +234,56 @@ async def _cancel_at_end(stream: trio.abc.ReceiveStream, scope: trio.CancelScope
 
 @main.command()
 @click.argument("url")
+@_config_option
 @click.option("--verify", is_flag=True, help="Read every page of every part, and check it against the manifests.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def inspect(url: str, verify: bool, as_json: bool) -> None:
-    """Tell what a recording holds; exit code 1 when something is wrong with it."""
+def inspect(url: str, path: Path | None, verify: bool, as_json: bool) -> None:
+    """Tell what a recording holds; exit code 1 when something is wrong with it.
+
+    How to reach a bucket stands in the config, or in the environment.
+    """
     try:
-        if not Path(url).is_dir():
-            _fail(EXIT_ERROR, f"there is no recording at {url}")
-        objects = open_objects(url)
-        committed, problems = recording.manifests(objects)
-        if verify:
-            parts = sum(len(entry.manifest.parts) for entry in committed)
-            with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+        objects = _recording_at(url, path)
+        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+            reading = progress.add_task("reading manifests", total=None)
+            committed, problems = recording.manifests(
+                objects, lambda done, of: progress.update(reading, completed=done, total=of)
+            )
+            raw, raw_problems = raw_recording.find_raw(objects)
+            problems += raw_problems
+            if verify:
+                parts = sum(len(entry.manifest.parts) for entry in committed) + len(raw.manifests)
                 task = progress.add_task("verifying", total=parts)
                 problems += recording.verify(objects, committed, lambda _: progress.advance(task))
+                problems += raw_recording.verify_raw(objects, raw, lambda _: progress.advance(task))
     except StoreFault as fault:
-        _fail(EXIT_ERROR, str(fault))
-    summary = recording.summarise(committed)
+        _fail(EXIT_ERROR, f"{fault}\n{ADVICE[fault.kind]}")
+    if not committed and not raw.manifests and not problems and not isinstance(objects, LocalObjects):
+        _fail(EXIT_ERROR, f"there is no recording at {url}")
+    summary, raw_holdings = recording.summarise(committed), raw_recording.summarise_raw(raw)
     if as_json:
-        click.echo(json.dumps(summary_as_json(summary, problems, verified=verify)))
+        click.echo(json.dumps(summary_as_json(summary, problems, verified=verify, raw=raw_holdings)))
     else:
-        for table in summary_tables(summary):
+        for table in (*summary_tables(summary), *raw_tables(raw_holdings)):
             _OUT.print(table)
         for problem in problems:
             click.echo(f"wrong: {problem}", err=True)
         if verify and not problems:
             _OUT.print("verified: every part is what its manifest says, and no manifest is missing")
     _leave(EXIT_ERROR if problems else EXIT_OK)
+
+
+def _recording_at(url: str, path: Path | None) -> Objects:
+    """The store at a URL. A folder needs no config, so a wrong one is no hindrance."""
+    try:
+        address = parse_address(url)
+    except ValueError as error:
+        _fail(EXIT_CONFIG, f"the address of a recording {error}")
+    if isinstance(address, Folder):
+        if not address.path.is_dir():
+            _fail(EXIT_ERROR, f"there is no recording at {url}")
+        return open_objects(url)
+    return open_objects(url, _load(path, None, {"QUANTLAB_STORAGE__URL": url}).storage.options)
 
 
 # ----------------------------------------------------------------------------------------------------------- helpers

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import msgspec
 from rich import box
 from rich.table import Table
@@ -13,6 +14,7 @@ from rich.table import Table
 from quantlab_collector.contracts.manifest import Loss
 from quantlab_collector.contracts.masking import mask_text
 from quantlab_collector.exchanges.protocol import ConnectionPlan
+from quantlab_collector.storage.raw_recording import RawHolding
 from quantlab_collector.storage.recording import Summary
 
 
@@ -51,7 +53,17 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
         yield incomplete
 
 
-def summary_as_json(summary: Summary, problems: list[str], *, verified: bool) -> dict[str, Any]:
+def raw_tables(holdings: Iterable[RawHolding]) -> Iterator[Table]:
+    """What the archive of raw frames holds, where there is one."""
+    table = _table("raw frames", "exchange", "files", "frames", "dropped", "bytes", "first", "last")
+    for held in holdings:
+        counts = (held.files, held.frames, held.dropped, held.bytes)
+        table.add_row(held.exchange, *(f"{count:,}" for count in counts), *map(_clock, held.ts_recv))
+    if table.row_count:
+        yield table
+
+
+def summary_as_json(summary: Summary, problems: list[str], *, verified: bool, raw: Iterable[RawHolding] = ()) -> dict[str, Any]:
     """The same for machines."""
     return {
         "rows": summary.rows,
@@ -74,6 +86,7 @@ def summary_as_json(summary: Summary, problems: list[str], *, verified: bool) ->
         "drops": msgspec.to_builtins(summary.drops),
         "rejects": msgspec.to_builtins(summary.rejects),
         "incomplete": [{"segment": segment, "holes": list(holes)} for segment, holes in summary.incomplete],
+        "raw_archive": [attrs.asdict(held) for held in raw],
         "verified": verified,
         "problems": problems,
     }

@@ -6,6 +6,7 @@
     ├── watch              looks at the state once a second, and tells
     └── sink
         ├── writer         ends when the last sender of the queue has closed, and everything is in the store
+        ├── raw archive    only if it is wanted: frames beside the events, through a queue of their own
         └── intake         one nursery per exchange; ends when it is cancelled
 
 It stops by closing channels. The first signal cancels the intake alone; with its last connection the last sender closes; the
@@ -19,6 +20,7 @@ import signal
 import ssl
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -35,6 +37,7 @@ from quantlab_collector.intake.connection import Connecting
 from quantlab_collector.intake.instruments import unlisted, watch_listing
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
+from quantlab_collector.intake.raw_tap import RawTap, open_raw_queue
 from quantlab_collector.intake.rest import RestClient, RestFault
 from quantlab_collector.intake.supervisor import run_exchange
 from quantlab_collector.intake.transport import OpenWire, WireOptions
@@ -47,9 +50,11 @@ from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
 from quantlab_collector.status.serve import serve_status
 from quantlab_collector.status.watch import run_watch
-from quantlab_collector.storage.objects import open_objects
+from quantlab_collector.storage.objects import Objects, open_objects
 from quantlab_collector.storage.spool import Spool
+from quantlab_collector.storage.waiting import Waiting
 from quantlab_collector.writer.context import WriterOptions
+from quantlab_collector.writer.raw_archive import run_raw_archive
 from quantlab_collector.writer.run import run_writer
 
 EXIT_CLEAN: Final = 0
@@ -97,21 +102,23 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
             send, receive = open_queue()
             async with trio.open_nursery() as sink:
                 sink.start_soon(_write, config, notices, spool, receive, name="writer")
-                with intake, Outlet(send, notices) as outlet:
+                with intake, Outlet(send, notices) as outlet, _archive_frames(config, notices, spool, sink) as tap:
                     async with trio.open_nursery() as exchanges:
                         for name in config.enabled_exchanges:
                             exchanges.start_soon(
-                                _take_in, config, EXCHANGES[name], outlet.clone(), notices, name=f"exchange {name}"
+                                _take_in, config, EXCHANGES[name], outlet.clone(), tap, notices, name=f"exchange {name}"
                             )
                         task_status.started(url)
             drained = True
             window.close.set()
             await window.closed.wait()
             root.cancel_scope.cancel(reason="drained")
+        waiting = Waiting.in_spool(spool)
     finally:
         spool.close()
-    exit_code = EXIT_ERROR if state.writer.lost_at_stop else EXIT_CLEAN if drained else EXIT_PENDING
-    _tell_stop(notices, "drained" if drained else "out of time", exit_code)
+    blocked = state.writer.shipping_blocked is not None and state.writer.backlog_segments > 0
+    exit_code = EXIT_ERROR if state.writer.lost_at_stop else EXIT_CLEAN if drained and not blocked else EXIT_PENDING
+    _tell_stop(notices, "shipping is blocked" if blocked else "drained" if drained else "out of time", exit_code, waiting)
     return exit_code
 
 
@@ -181,7 +188,7 @@ async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.M
     await run_writer(
         receive,
         spool=spool,
-        objects=open_objects(config.storage.url),
+        objects=_open_store(config),
         state=notices.state,
         notices=notices,
         options=WriterOptions(config.journal, config.flush, config.storage, config.spool),
@@ -189,7 +196,34 @@ async def _write(config: Config, notices: Notices, spool: Spool, receive: trio.M
     )
 
 
-async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, notices: Notices) -> None:
+def _archive_frames(config: Config, notices: Notices, spool: Spool, sink: trio.Nursery) -> AbstractContextManager[RawTap | None]:
+    """What the connections give their frames to, where frames are wanted. The archive ends when it is closed."""
+    options = config.raw_archive
+    if not options.enabled:
+        return nullcontext()
+    notices.state.raw_archive.enabled = True
+    send, receive = open_raw_queue()
+    archive = partial(
+        run_raw_archive,
+        receive,
+        spool=spool,
+        objects=_open_store(config),
+        notices=notices,
+        options=options,
+        # What it may take ends long before the recording's own reserve begins.
+        keep_free=2 * config.spool.min_free,
+        # Nor may it be the reason for being out of time.
+        drain_within=config.collector.stop_timeout / 2,
+    )
+    sink.start_soon(archive, name="raw archive")
+    return RawTap(send, notices, options.queue_bytes)
+
+
+def _open_store(config: Config) -> Objects:
+    return open_objects(config.storage.url, config.storage.options, lanes=config.storage.upload_threads)
+
+
+async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, tap: RawTap | None, notices: Notices) -> None:
     """One exchange: its connections, and one client for what little is asked over REST."""
     options = config.exchanges[exchange.name]
     tls = ssl.create_default_context(cafile=options.ca_file or None)
@@ -202,6 +236,7 @@ async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, notices: 
         open_wire=_WIRES[config.intake.wire],
         outlet=outlet,
         notices=notices,
+        raw_tap=tap,
     )
     with outlet:
         plans = exchange.plan(wanted(config, exchange))
@@ -253,9 +288,13 @@ def _tell_downtime(notices: Notices, last_alive_ns: int | None) -> None:
         notices.tell(WasDown(Downtime(last_alive_ns, started_ns)))
 
 
-def _tell_stop(notices: Notices, reason: str, exit_code: int) -> None:
+def _tell_stop(notices: Notices, reason: str, exit_code: int, waiting: Waiting) -> None:
     counters = notices.state.books.counters()
     figures = {
         field.name: getattr(counters, field.name) for field in attrs.fields(CollectorStop) if hasattr(counters, field.name)
     }
-    notices.tell(CollectorStop(reason=reason, exit_code=exit_code, **figures))
+    notices.tell(
+        CollectorStop(
+            reason=reason, exit_code=exit_code, waiting_segments=waiting.segments, waiting_bytes=waiting.bytes, **figures
+        )
+    )

@@ -11,10 +11,11 @@ from typing import Final
 import attrs
 
 from quantlab_collector.config.faults import shown
+from quantlab_collector.config.stores import store_conflicts
 from quantlab_collector.config.tree import Config, ExchangeOptions, KeyPath
 from quantlab_collector.config.units import format_duration, format_size
 from quantlab_collector.exchanges.registry import EXCHANGES
-from quantlab_collector.storage.objects import local_path
+from quantlab_collector.storage.objects import Folder, parse_address
 
 SEGMENTS_IN_SPOOL: Final = 2
 """While one segment is shipped, the next one is written."""
@@ -33,6 +34,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _durations(config)
     yield from _room(config)
     yield from _folders(config)
+    yield from (Conflict(paths, text) for paths, text in store_conflicts(config.storage))
     if not config.enabled_exchanges:
         yield Conflict(tuple(("exchanges", name, "enabled") for name in config.exchanges), "no exchange is enabled")
     yield from _same_symbols(config)
@@ -51,6 +53,11 @@ def _durations(config: Config) -> Iterator[Conflict]:
 
 
 def _room(config: Config) -> Iterator[Conflict]:
+    archive = config.raw_archive
+    if archive.max_bytes < archive.rotate_bytes:
+        largest, one = format_size(archive.max_bytes), format_size(archive.rotate_bytes)
+        text = f"raw_archive.max_bytes ({largest}) has no room for one file of raw_archive.rotate_bytes ({one})"
+        yield Conflict((("raw_archive", "max_bytes"), ("raw_archive", "rotate_bytes")), text)
     spool, segment = config.spool.max_bytes, config.flush.max_bytes
     if spool < SEGMENTS_IN_SPOOL * segment:
         text = f"spool.max_bytes ({format_size(spool)}) has no room for two segments of flush.max_bytes ({format_size(segment)})"
@@ -59,7 +66,10 @@ def _room(config: Config) -> Iterator[Conflict]:
 
 def _folders(config: Config) -> Iterator[Conflict]:
     """Readers of the data would find the spool's unfinished files, and the spool would take the data for strangers' files."""
-    data, spool = (Path(os.path.realpath(path)) for path in (local_path(config.storage.url), config.spool.dir))
+    address = parse_address(config.storage.url)
+    if not isinstance(address, Folder):
+        return
+    data, spool = (Path(os.path.realpath(path)) for path in (address.path, config.spool.dir))
     if data == spool:
         text = "spool.dir and storage.url are the same folder"
     elif spool.is_relative_to(data):

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from quantlab_collector.config.faults import shown
-from quantlab_collector.config.units import format_duration
+from quantlab_collector.config.units import format_duration, format_size
 from quantlab_collector.contracts.layout import is_instance_id
-from quantlab_collector.contracts.units import Seconds
-from quantlab_collector.storage.objects import local_path
+from quantlab_collector.contracts.units import Bytes, Seconds
+from quantlab_collector.storage.objects import Folder, Scheme, parse_address
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Says what is wrong with a value of the right type, or nothing."""
@@ -22,9 +22,13 @@ Check: TypeAlias = Callable[[Any], str | None]
 LONGEST_TAIL: Final = Seconds(1.0)
 """The promise: a crash loses no more than this."""
 
+SHORTEST_TAKEOVER: Final = Seconds(5.0)
+"""Stores tell times in whole seconds, and a sign of life comes four times in this."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SYMBOL = re.compile(r"[^\W_][\w.-]{0,63}")
 _NATIVE_SYMBOL = re.compile(r"[^\W_][\w.:/-]{0,63}")
+_STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,2047}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
@@ -32,10 +36,21 @@ def _between(low: int, high: int) -> Check:
     return lambda number: None if low <= number <= high else f"must be between {low} and {high}, not {shown(number)}"
 
 
+def _size_between(low: int, high: int) -> Check:
+    text = f"must be between {format_size(Bytes(low))} and {format_size(Bytes(high))}"
+    return lambda size: None if low <= size <= high else f"{text}, not {format_size(size)}"
+
+
 def _journal_interval(interval: Seconds) -> str | None:
     if interval <= LONGEST_TAIL:
         return None
     return f"must be at most {format_duration(LONGEST_TAIL)}, not {format_duration(interval)}: a crash loses what came since"
+
+
+def _takeover_after(wait: Seconds) -> str | None:
+    if wait >= SHORTEST_TAKEOVER:
+        return None
+    return f"must be at least {format_duration(SHORTEST_TAKEOVER)}, not {format_duration(wait)}"
 
 
 def _selection(items: tuple[str, ...]) -> str | None:
@@ -121,23 +136,44 @@ def _folder(text: str) -> str | None:
 
 
 def _storage_url(text: str) -> str | None:
-    scheme = _SCHEME.match(text)
-    if scheme is None:
-        return _folder(text) or (None if _local_path(text) else "must be a path or file:///path")
-    if scheme[1].lower() != "file":
-        return f"this version stores to local paths only, not to {scheme[1].lower()}://"
-    # What follows file:// is a host, which is empty here, and then an absolute path.
-    path = _local_path(text)
-    if path is None or not path.isprintable() or not text.startswith("file:///") or "?" in text or "#" in text:
-        return "must be a path or file:///path"
-    return _folder(path)
-
-
-def _local_path(url: str) -> str | None:
     try:
-        return str(local_path(url))
-    except ValueError:
+        address = parse_address(text)
+    except ValueError as error:
+        return str(error)
+    if isinstance(address, Folder):
+        return _folder(str(address.path))
+    return "memory:// forgets: it is for tests" if address.scheme is Scheme.MEMORY else None
+
+
+def _store_endpoint(text: str) -> str | None:
+    """Of a store: some have a path in it. The texts never show it: people put passwords there."""
+    if not text:
         return None
+    if not text.startswith(("https://", "http://")):
+        return "must begin with https:// or http://"
+    if any(character in text for character in "@?#"):
+        return "must be an address without user, password and query"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "is not an address: its host or port cannot be read"
+    return None if _is_host(parts.hostname or "") and port != 0 else "is not an address: its host or port cannot be read"
+
+
+def _name(what: str) -> Check:
+    """A name for the store to know. The texts never show it: somebody may have put a secret there."""
+    return lambda text: None if not text or _STORE_NAME.fullmatch(text) else f"is not the name of {what}"
+
+
+def _readable(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        with open(text, "rb"):  # noqa: PTH123 (pathlib raises where a name is longer than any file's)
+            return None
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 _WEBSOCKET, _HTTP = _endpoint("wss", "ws"), _endpoint("https", "http")
@@ -158,7 +194,16 @@ RULES: Final[Mapping[str, Check]] = {
     "journal.batch_rows": _between(1, 1_000_000),
     "storage.url": _storage_url,
     "storage.upload_threads": _between(1, 64),
+    "storage.takeover_after": _takeover_after,
+    "storage.options.endpoint": _store_endpoint,
+    "storage.options.region": _name("a region"),
+    "storage.options.ca_file": _ca_file,
+    "storage.options.credentials_file": _readable,
+    "storage.options.account": _name("an account"),
+    "storage.options.kms_key_id": _name("a key"),
     "spool.dir": _folder,
+    "raw_archive.rotate_bytes": _size_between(10_000, 1024**3),
+    "raw_archive.queue_bytes": _size_between(1024**2, 64 * 1024**3),
     "reconnect.max_attempts": _between(1, 1_000_000),
     "status.host": _host,
     "status.port": _between(0, 65_535),

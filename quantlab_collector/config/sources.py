@@ -15,10 +15,13 @@ from typing import Any, Final, get_origin
 import attrs
 
 from quantlab_collector.config.faults import steps, unknown, written
-from quantlab_collector.config.tree import KeyPath, settings
+from quantlab_collector.config.older import ENDPOINT_PATH, URL_PATH, older_settings
+from quantlab_collector.config.secrets import misplaced_secret
+from quantlab_collector.config.tree import KeyPath, is_set, settings
 from quantlab_collector.contracts.units import Bytes
 
 PREFIX: Final = "QUANTLAB_"
+STORAGE: Final = f"{PREFIX}STORAGE__"
 CONFIG_VARIABLE: Final = "QUANTLAB_CONFIG"
 SYMBOLS_OPTION: Final = "--symbols"
 
@@ -65,7 +68,14 @@ def gather(path: Path | None, environ: Mapping[str, str], symbols: Sequence[str]
             places[where] = name
         else:
             # All of them begin alike, so to be meant a name must be more like it than usual.
-            errors.append(f"{name}: {unknown('setting', name, variables, alike=0.75)}")
+            secret = name.startswith(STORAGE) and misplaced_secret(name.removeprefix(STORAGE))
+            errors.append(f"{name}: {secret or unknown('setting', name, variables, alike=0.75)}")
+
+    older = older_settings(environ, has_url=is_set(values, URL_PATH), has_endpoint=is_set(values, ENDPOINT_PATH))
+    errors += older.errors
+    for where, text in older.settings.items():
+        _put(values, where, text)
+        places[where] = older.places[where]
 
     if symbols is not None:
         # Who names symbols on the command line wants these and no others, on every exchange.

@@ -13,10 +13,11 @@ import attrs
 from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from quantlab_collector.config.conflicts import conflicts
-from quantlab_collector.config.faults import Fault, Wrong, shown, unknown
+from quantlab_collector.config.faults import Fault, Wrong, shown, unknown, written
 from quantlab_collector.config.reading import strict_converter
 from quantlab_collector.config.rules import impossible
-from quantlab_collector.config.tree import TABLES, CollectorOptions, Config, ExchangeOptions, KeyPath
+from quantlab_collector.config.secrets import misplaced_secret
+from quantlab_collector.config.tree import TABLES, CollectorOptions, Config, ExchangeOptions, KeyPath, is_set
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.exchanges.protocol import Exchange
 from quantlab_collector.exchanges.registry import ON_REQUEST
@@ -69,7 +70,8 @@ def _read_table(
     if not isinstance(table, dict):
         return default, [Fault(path, f"must be a table, not {shown(table)}")]
     converter = strict_converter(streams)
-    faults: list[Fault] = []
+    inner, faults = _read_inner(default, table, path)
+    table = {key: value for key, value in table.items() if key not in inner}
     readable = table
     try:
         options = converter.structure(table, type(default))
@@ -80,7 +82,19 @@ def _read_table(
     faults += list(_judge(options, table, path, {fault.path for fault in faults}))
     good = _without(readable, faults, path)
     evolve: Any = attrs.evolve
-    return evolve(default, **{key: getattr(options, key) for key in good}), faults
+    return evolve(default, **inner, **{key: getattr(options, key) for key in good}), faults
+
+
+def _read_inner(default: object, table: Mapping[str, Any], path: KeyPath) -> tuple[dict[str, Any], list[Fault]]:
+    """The tables in a table, each for itself."""
+    found: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for key in table:
+        slice_of_it = getattr(default, key, None)
+        if attrs.has(type(slice_of_it)):
+            found[key], wrong = _read_table(slice_of_it, table[key], (*path, key))
+            faults += wrong
+    return found, faults
 
 
 def _leaves(error: BaseException, path: KeyPath) -> Iterator[Fault]:
@@ -95,7 +109,10 @@ def _leaves(error: BaseException, path: KeyPath) -> Iterator[Fault]:
                 yield from _leaves(inner, path)
         case ForbiddenExtraKeysError():
             known = [field.name for field in attrs.fields(error.cl)]
-            yield from (Fault((*path, key), unknown("key", key, known)) for key in sorted(error.extra_fields))
+            yield from (
+                Fault((*path, key), (path[0] == "storage" and misplaced_secret(key)) or unknown("key", key, known))
+                for key in sorted(error.extra_fields)
+            )
         case Wrong():
             yield Fault(path, str(error))
         case _:
@@ -104,8 +121,10 @@ def _leaves(error: BaseException, path: KeyPath) -> Iterator[Fault]:
 
 def _judge(options: object, table: Mapping[str, Any], path: KeyPath, told: set[KeyPath]) -> Iterator[Fault]:
     """Values that could be read and are impossible. Where one item cannot be read, the others are judged all the same."""
+    # The rules are the same for every exchange.
+    rules = "exchanges" if path[0] == "exchanges" else written(path)
     for key, value in table.items():
-        here, rule = (*path, key), f"{path[0]}.{key}"
+        here, rule = (*path, key), f"{rules}.{key}"
         readable = not any(place[: len(here)] == here for place in told)
         if readable and (text := impossible(rule, getattr(options, key))):
             yield Fault(here, text)
@@ -131,18 +150,10 @@ def _contradictions(config: Config, values: Mapping[str, Any], wrong: list[KeyPa
     """Conflicts between values, each told where the user set one of them. Values that are wrong by themselves have been told."""
     for conflict in conflicts(config):
         if not any(_touch(path, other) for path in conflict.paths for other in wrong):
-            place = next((path for path in conflict.paths if _is_set(values, path)), conflict.paths[0])
+            place = next((path for path in conflict.paths if is_set(values, path)), conflict.paths[0])
             yield Fault(place, conflict.text)
 
 
 def _touch(one: KeyPath, other: KeyPath) -> bool:
     """Whether two paths are the same, or one leads to the other."""
     return all(step == other_step for step, other_step in zip(one, other, strict=False))
-
-
-def _is_set(values: Any, path: KeyPath) -> bool:
-    for step in path:
-        if not isinstance(values, dict) or step not in values:
-            return False
-        values = values[step]
-    return True

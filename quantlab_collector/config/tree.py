@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, get_type_hints
 
@@ -14,6 +14,7 @@ from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.intake.options import IntakeOptions, QueueOptions, ReconnectOptions
 from quantlab_collector.status.options import StatusOptions
 from quantlab_collector.writer.options import FlushOptions, JournalOptions, SpoolOptions, StorageOptions
+from quantlab_collector.writer.raw_options import RawArchiveOptions
 
 SYMBOLS: Final = (
     "BTCUSDT",
@@ -96,6 +97,7 @@ class Config:
     flush: FlushOptions = FlushOptions()
     storage: StorageOptions = StorageOptions()
     spool: SpoolOptions = SpoolOptions()
+    raw_archive: RawArchiveOptions = RawArchiveOptions()
     reconnect: ReconnectOptions = ReconnectOptions()
     status: StatusOptions = StatusOptions()
     log: LogOptions = LogOptions()
@@ -117,4 +119,21 @@ def settings(exchanges: Iterable[str]) -> dict[KeyPath, Any]:
     """Every setting there is: where it stands, and its type."""
     slices: dict[KeyPath, type[Any]] = {(name,): kind for name, kind in TABLES.items()}
     slices |= {("exchanges", name): ExchangeOptions for name in exchanges}
-    return {(*path, key): kind for path, cls in slices.items() for key, kind in get_type_hints(cls).items()}
+    return {place: kind for path, cls in slices.items() for place, kind in _settings_of(path, cls)}
+
+
+def _settings_of(path: KeyPath, cls: type[Any]) -> Iterator[tuple[KeyPath, Any]]:
+    for key, kind in get_type_hints(cls).items():
+        if attrs.has(kind):
+            yield from _settings_of((*path, key), kind)
+        else:
+            yield (*path, key), kind
+
+
+def is_set(values: Any, path: KeyPath) -> bool:
+    """Whether plain data in the form of the file holds something at a path."""
+    for step in path:
+        if not isinstance(values, dict) or step not in values:
+            return False
+        values = values[step]
+    return True

@@ -14,7 +14,7 @@ _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([A-Za-z]{1,3})"
 # Largest first: a value is shown in the first unit that gives a whole number.
 _SECONDS: Final[Mapping[str, Decimal]] = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 _BINARY: Final[Mapping[str, int]] = {"TiB": 1024**4, "GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
-_BYTES: Final[Mapping[str, int]] = {**_BINARY, "TB": 1000**4, "GB": 1000**3, "MB": 1000**2, "KB": 1000, "kB": 1000, "B": 1}
+_BYTES: Final[Mapping[str, int]] = {**_BINARY, "TB": 1000**4, "GB": 1000**3, "MB": 1000**2, "kB": 1000, "KB": 1000, "B": 1}
 
 LONGEST: Final = Seconds(365 * 24 * 3600.0)
 LARGEST: Final = Bytes(2**63 - 1)
@@ -51,5 +51,5 @@ def format_duration(seconds: Seconds) -> str:
 
 def format_size(size: Bytes) -> str:
     """A size as it would be written."""
-    unit = next((unit for unit, factor in _BINARY.items() if size % factor == 0), "B")
+    unit = next(unit for unit, factor in _BYTES.items() if size % factor == 0)
     return f"{size // _BYTES[unit]}{unit}"

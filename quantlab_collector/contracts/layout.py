@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -21,6 +22,11 @@ DAY_NS: Final = 86_400_000_000_000
 
 MANIFESTS: Final = "_manifests"
 """Readers of Hive partitions skip what begins with an underscore."""
+OWNERS: Final = "_owners"
+"""Who ships as which instance. No part of the recording."""
+
+RAW_FRAMES: Final = "_raw"
+"""The archive of raw frames, out of their sight for the same reason."""
 
 
 def is_instance_id(text: str) -> bool:
@@ -124,3 +130,59 @@ def parse_manifest_key(key: str) -> tuple[str, str, SegmentId]:
     if match is None:
         raise ValueError(f"not the key of a manifest: {key!r}")
     return match[1], match[2], SegmentId.parse(match[3])
+
+
+def owner_key(instance: str, number: int) -> str:
+    """The key of one claim to ship as an instance; the holder of the highest number is the owner."""
+    return f"{OWNERS}/instance={instance}/{number:06d}.json"
+
+
+def newest_owner_key(instance: str) -> str:
+    """The key of a note that tells with which claim to begin looking for the highest."""
+    return f"{OWNERS}/instance={instance}/newest.json"
+
+
+class RawCompression(StrEnum):
+    """How a file of raw frames is compressed."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+_SUFFIXES: Final = {RawCompression.GZIP: "gz", RawCompression.ZSTD: "zst"}
+_RAW_FILE = re.compile(
+    rf"{RAW_FRAMES}/exchange=([^/]+)/date=(\d{{8}})/part-([a-z0-9_]+)-(\d+-\d+)\.jsonl\.(gz|zst)(\.json)?",
+)
+
+
+@attrs.frozen
+class RawFile:
+    """One file of the archive of raw frames. It has no part in the rows: nothing but its own manifest names it."""
+
+    exchange: str
+    date: str
+    instance: str
+    segment: SegmentId
+    """The start of the process that wrote it, and its number among the files of that process."""
+    compression: RawCompression
+
+    @property
+    def key(self) -> str:
+        """The key of the file."""
+        folder = f"{RAW_FRAMES}/exchange={quote(self.exchange, safe='')}/date={self.date}"
+        return f"{folder}/part-{self.instance}-{self.segment}.jsonl.{_SUFFIXES[self.compression]}"
+
+    @property
+    def manifest_key(self) -> str:
+        """The key of its manifest, beside it."""
+        return f"{self.key}.json"
+
+    @classmethod
+    def parse(cls, key: str) -> tuple[RawFile, bool]:
+        """The file that a key tells, and whether the key is that of its manifest; else a ``ValueError``."""
+        match = _RAW_FILE.fullmatch(key)
+        if match is None:
+            raise ValueError(f"not a file of raw frames: {key!r}")
+        exchange, date, instance, segment, suffix, manifest = match.groups()
+        compression = next(kind for kind, known in _SUFFIXES.items() if known == suffix)
+        return cls(unquote(exchange), date, instance, SegmentId.parse(segment), compression), manifest is not None

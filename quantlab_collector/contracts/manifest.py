@@ -141,6 +141,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """The rows of all parts."""
         return sum(part.rows for part in self.parts)
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of all parts."""
+        return sum(part.bytes for part in self.parts)
+
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest as it is stored: JSON, one key a line, so that a person can read it."""

@@ -30,6 +30,7 @@ from quantlab_collector.exchanges.protocol import (
 from quantlab_collector.intake.alignment import Alignment
 from quantlab_collector.intake.options import IntakeOptions
 from quantlab_collector.intake.outlet import Outlet
+from quantlab_collector.intake.raw_tap import RawTap
 from quantlab_collector.intake.transport import FaultKind, OpenWire, TransportFault, Wire, WireOptions
 from quantlab_collector.runtime.lifecycle import State
 from quantlab_collector.runtime.notices import (
@@ -60,6 +61,7 @@ class Connecting:
     outlet: Outlet
     notices: Notices
     alignment: Alignment | None = None
+    raw_tap: RawTap | None = None
 
     def wall_ns(self) -> int:
         """The time, on the clock of the wires."""
@@ -78,6 +80,8 @@ class Connection:
         self._state = state
         self._tools = tools
         self._session: Session = tools.exchange.session(plan)
+        self._socket = plan.name
+        """What the frames of this one socket are marked with."""
         self._to_say = deque(plan.requests)
         self._something_to_say = trio.Event()
         self._last_message = self._last_data = 0.0
@@ -96,6 +100,7 @@ class Connection:
             now = tools.wall_ns()
             state.lifecycle.move(State.CONNECTED, now)
             state.connects += 1
+            self._socket = f"{self._plan.name}#{state.connects}"
             state.connected_ns = now
             self._seen_before = last_seen(state)
             state.seen = self._session.seen
@@ -164,6 +169,8 @@ class Connection:
         harvest = self._session.decode(messages, ts_recv)
         state.frames += len(messages)
         state.received_bytes += sum(map(len, messages))
+        if tools.raw_tap is not None:
+            tools.raw_tap.offer(self._plan.exchange, self._socket, ts_recv, messages, harvest.trade)
         bursts = harvest.bursts(self._plan.exchange)
         if bursts:
             self._last_data = self._last_message

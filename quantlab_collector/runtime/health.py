@@ -63,6 +63,8 @@ def assess(snapshot: Snapshot) -> Assessment:
     """Judge a snapshot."""
     if snapshot.fatal is not None:
         return Assessment(ServiceHealth.ERROR, (snapshot.fatal,))
+    if snapshot.writer.shipping_blocked is not None:
+        return Assessment(ServiceHealth.ERROR, (snapshot.writer.shipping_blocked,))
     if snapshot.writer.obstacle is not None:
         return Assessment(ServiceHealth.ERROR, (f"{snapshot.writer.obstacle}: {snapshot.writer.obstacle_text}",))
     if not any_up(snapshot):

@@ -17,6 +17,7 @@ from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
+from quantlab_collector.runtime.raw_state import RawArchiveState
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -81,7 +82,19 @@ class WriterState:
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
     storage_fault: str | None = None
-    """Why nothing can be shipped at present."""
+    """What the store said last, and of which kind it is, while it does not do what it is asked for."""
+    shipping_blocked: str | None = None
+    """Why nothing may be shipped, although the store would take it. A person has to see to it."""
+    upload_slots: int = 0
+    """How many requests may be under way at once; fewer after the store has said that there are too many."""
+    backlog_segments: int = 0
+    """Encoded, of this process or an earlier one, and not yet committed."""
+    backlog_bytes: int = 0
+    """Of their parts, what is not in the store yet."""
+    shipped_bytes: int = 0
+    """Of parts, since the start."""
+    oldest_seal_ns: int | None = None
+    """When the oldest segment of the backlog was sealed."""
     obstacle: Obstacle | None = None
     """Why nothing can be recorded at present. It ends by itself."""
     obstacle_text: str = ""
@@ -131,6 +144,7 @@ class Snapshot:
     queue_peak: int
     connections: tuple[ConnectionView, ...]
     writer: WriterState
+    raw_archive: RawArchiveState
     events_per_sec: Mapping[str, float]
     """By stream, all exchanges together."""
     drops_15m: int
@@ -147,6 +161,12 @@ class Snapshot:
     fatal: str | None
     stopping: bool
 
+    @property
+    def upload_lag(self) -> float:
+        """Seconds since the oldest segment was sealed that is not in the store; 0 when none waits."""
+        sealed_ns = self.writer.oldest_seal_ns
+        return 0.0 if sealed_ns is None else max(0.0, (self.started_ns - sealed_ns) / 1e9 + self.uptime)
+
 
 @attrs.define(eq=False)
 class ServiceState:
@@ -161,6 +181,7 @@ class ServiceState:
     books: Books = attrs.field(factory=Books)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
+    raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
     alignment: AlignmentState = attrs.field(factory=AlignmentState)
     unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     gaps: list[Gap] = attrs.field(factory=list)
@@ -219,6 +240,7 @@ class ServiceState:
             queue_peak=self.queue_peak,
             connections=tuple(_view(connection) for connection in self.connections),
             writer=attrs.evolve(self.writer),
+            raw_archive=self.raw_archive.copy(),
             events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
             drops_15m=self._drops.change(),
             reconnects_15m=self._reconnects.change(),

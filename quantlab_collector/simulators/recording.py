@@ -1,18 +1,23 @@
 """Recorded frames from a file: when each was received, and what it said, byte for byte.
 
 ``*.tsv`` and ``*.tsv.gz`` hold a frame a line, ``<receive time><TAB><message>``; the unit of the time is each recorder's own.
-``*.jsonl`` holds messages without a time, so they get an even pace.
+``*.jsonl`` holds messages without a time, so they get an even pace. An archive of raw frames, one file or a folder, is known by
+what is in it.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
 import attrs
+
+from quantlab_collector.contracts.raw_frames import RawFrame
+from quantlab_collector.storage.rawlog import archive_files, is_archive, read_archive, read_files
 
 EVEN_GAP_NS: Final = 10_000_000
 """Between two messages that have no receive time."""
@@ -33,8 +38,15 @@ class Recorded:
     text: str
 
 
-def read_recording(path: Path, unit: str | None = None) -> list[Recorded]:
-    """All frames of a file, in its order. Without a unit the first time tells it."""
+def read_recording(path: Path, unit: str | None = None, exchange: str = "") -> list[Recorded]:
+    """All frames of a file, in its order. Without a unit the first time tells it; the exchange matters for a folder only."""
+    if path.is_dir():
+        files = archive_files(path, exchange)
+        if not files:
+            raise ValueError(f"no raw frames of {exchange} in {path}")
+        return _archived(read_files(files))
+    if path.is_file() and is_archive(path):
+        return _archived(read_archive(path))
     plain = path.name.removesuffix(".gz")
     if plain.endswith(".jsonl"):
         return [Recorded(place * EVEN_GAP_NS, text) for place, text in enumerate(_lines(path))]
@@ -56,6 +68,19 @@ def read_recording(path: Path, unit: str | None = None) -> list[Recorded]:
         last = max(last, now - first)
         frames.append(Recorded(last, text))
     return frames
+
+
+def _archived(frames: Iterable[RawFrame]) -> list[Recorded]:
+    """What can be said as text again: no exchange here speaks otherwise, and the archive keeps it for other eyes."""
+    recorded: list[Recorded] = []
+    first, last = None, 0
+    for frame in frames:
+        first = frame.ts_recv if first is None else first
+        last = max(last, frame.ts_recv - first)
+        with suppress(UnicodeDecodeError):
+            if not frame.binary:
+                recorded.append(Recorded(last, frame.data.decode()))
+    return recorded
 
 
 def unit_of(time: Decimal) -> str:

@@ -65,7 +65,7 @@ class Replay:
 
     def __init__(self, options: ReplayOptions) -> None:
         self.options = options
-        self.frames: list[Recorded] = read_recording(options.file, options.unit)
+        self.frames: list[Recorded] = read_recording(options.file, options.unit, options.exchange)
         self.sent: list[SentFrame] = []
         """The ledger."""
         self.connections: list[Listening] = []

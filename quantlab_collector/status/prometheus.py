@@ -55,6 +55,8 @@ class _Exposition(Collector):
         yield from _events(self._snapshot)
         yield from _connections(self._snapshot)
         yield from _writer(self._snapshot)
+        if self._snapshot.raw_archive.enabled:
+            yield from _raw_archive(self._snapshot)
 
 
 # ---------------------------------------------------------------------------------------------------------- the metrics
@@ -142,9 +144,31 @@ def _writer(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("segment_bytes", "Bytes of the open segment.", writer.segment_bytes)
     yield _gauge("sealed_segments", "Segments sealed and not yet committed.", writer.sealed_segments)
     yield _gauge("spool_bytes", "Bytes in the spool.", writer.spool_bytes)
+    yield _gauge("upload_slots", "How many uploads may go on at once; fewer while the store throttles.", writer.upload_slots)
+    yield _gauge("backlog_segments", "Segments encoded and not yet committed.", writer.backlog_segments)
+    yield _gauge("backlog_bytes", "Bytes of parts encoded and not yet in the store.", writer.backlog_bytes)
+    yield _counter("shipped_bytes", "Bytes of parts that the store has taken.", writer.shipped_bytes)
+    yield _gauge("upload_lag_seconds", "Age of the oldest segment that is not in the store; 0: none.", snapshot.upload_lag)
+    yield _gauge("shipping_allowed", "Whether this collector may ship as its instance.", writer.shipping_blocked is None)
     yield _gauge("storage_up", "Whether the store takes data, as far as is known.", writer.storage_fault is None)
     yield _time("last_sync_timestamp_seconds", "When events were last made safe on the local disk.", writer.last_sync_ns)
     yield _time("last_commit_timestamp_seconds", "When a segment was last committed.", writer.last_commit_ns)
+
+
+def _raw_archive(snapshot: Snapshot) -> Iterator[Metric]:
+    raw = snapshot.raw_archive
+    for word, text in (
+        ("received", "Frames that the archive of raw frames was offered."),
+        ("archived", "Raw frames in a file, in the spool or in the store."),
+        ("dropped", "Raw frames that are in no file; their events are recorded all the same."),
+    ):
+        rows = (((exchange,), getattr(account, word)) for exchange, account in raw.accounts.items())
+        yield _counters(f"raw_frames_{word}", text, ("exchange",), rows)
+    yield _gauge("raw_queued_bytes", "Memory of raw frames on their way to a file.", raw.queued_bytes)
+    yield _counter("raw_files", "Files of raw frames in the store.", raw.files)
+    yield _gauge("raw_kept_files", "Files of raw frames in the spool only.", raw.kept_files)
+    yield _gauge("raw_kept_bytes", "Bytes of those.", raw.kept_bytes)
+    yield _counter("raw_upload_failures", "Uploads of raw frames that failed.", raw.upload_failures)
 
 
 # ------------------------------------------------------------------------------------------------------------ families

@@ -43,7 +43,7 @@ def health(snapshot: Snapshot) -> Json:
 def ready(snapshot: Snapshot) -> Json:
     """``/ready``: recording, and data reaching storage; if not, why."""
     reason = not_recording(snapshot)
-    return {"ready": reason is None, "reason": None if reason is None else plain_text(reason)}
+    return {"ready": reason is None, "reason": _text_or_none(reason)}
 
 
 def streams(snapshot: Snapshot) -> Json:
@@ -97,7 +97,15 @@ def metrics(snapshot: Snapshot) -> Json:
             "segment_rows": writer.segment_rows,
             "segment_bytes": writer.segment_bytes,
             "spool_bytes": writer.spool_bytes,
+            "upload_slots": writer.upload_slots,
+            "backlog_segments": writer.backlog_segments,
+            "backlog_bytes": writer.backlog_bytes,
+            "shipped_bytes": writer.shipped_bytes,
+            "upload_lag": round(snapshot.upload_lag, 1),
+            "storage_fault": _text_or_none(writer.storage_fault),
+            "shipping_blocked": _text_or_none(writer.shipping_blocked),
         },
+        "raw_archive": _raw_archive(snapshot),
         "identity": _identity(counters),
         "by_stream": {name: _identity(identity) for name, identity in counters.by_stream.items()},
         "dropped_by_reason": _by_reason(snapshot.drops),
@@ -163,6 +171,10 @@ def topic_state(connection: ConnectionView, topic: Topic) -> str:
     return REFUSED if str(topic) in connection.refused else WAITING
 
 
+def _text_or_none(text: str | None) -> str | None:
+    return None if text is None else plain_text(text)
+
+
 def _topic(connection: ConnectionView, topic: Topic) -> Json:
     state = topic_state(connection, topic)
     shown: Json = {
@@ -205,6 +217,23 @@ def _identity(identity: Identity) -> Json:
         "pending": identity.pending,
         "rejected": identity.rejected,
         "holds": identity.holds,
+    }
+
+
+def _raw_archive(snapshot: Snapshot) -> Json:
+    raw = snapshot.raw_archive
+    return {
+        "enabled": raw.enabled,
+        "frames": {
+            exchange: {"received": account.received, "archived": account.archived, "dropped": account.dropped}
+            for exchange, account in raw.accounts.items()
+        },
+        "queued_bytes": raw.queued_bytes,
+        "files": raw.files,
+        "kept_files": raw.kept_files,
+        "kept_bytes": raw.kept_bytes,
+        "upload_failures": raw.upload_failures,
+        "fault": None if raw.fault is None else plain_text(raw.fault),
     }
 
 

@@ -104,6 +104,7 @@ class Watch:
                 rejects=counters.rejected,
                 reconnects_15m=snapshot.reconnects_15m,
                 rss_mb=rss_mb(snapshot),
+                upload_lag=round(snapshot.upload_lag, 1),
             )
         )
 

@@ -1,132 +1,66 @@
 """A segment → parts and their manifest, in the spool. One function for what was just sealed and for what a crash left behind.
 
-All parts are written into an unfinished folder; one rename makes them, and the manifest that names them, exist. Everything in
-them is a function of the segment alone, so that doing it again after a crash gives the same keys with the same rows.
+Everything in the parts is a function of the segment alone, so that doing it again after a crash gives the same keys with the same
+rows.
 """
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
-import attrs
-import msgspec
 import pyarrow as pa
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.layout import Partition, SegmentId, manifest_key, parse_part_key, part_key
-from quantlab_collector.contracts.manifest import Manifest, NewerManifestError, Part, Previous, decode_manifest, encode_manifest
+from quantlab_collector.contracts.layout import Partition, SegmentId, part_key
+from quantlab_collector.contracts.manifest import Manifest, Part
 from quantlab_collector.storage import files, parquet
 from quantlab_collector.storage.journal import Segment, SegmentHeader, read_segment
-from quantlab_collector.storage.spool import MANIFEST, MANIFEST_SUM, Spool
+from quantlab_collector.storage.pack import NewerPackError, Pack, PackError, PackWriter, load_pack
+from quantlab_collector.storage.spool import Spool
 
 
-@attrs.frozen
-class Encoded:
-    """Parts in the spool, on their way to the store."""
-
-    folder: Path
-    segment: SegmentId
-    manifest: Manifest
-    manifest_key: str
-    manifest_bytes: bytes
-
-    def part_path(self, number: int) -> Path:
-        """Where the manifest's part of this number waits."""
-        return self.folder / part_name(number)
-
-    def rows_by_stream(self) -> dict[tuple[str, StreamType], int]:
-        """What the books move when this is committed: rows as they stand in the parts."""
-        rows: dict[tuple[str, StreamType], int] = {}
-        for part in self.manifest.parts:
-            partition, _, _ = parse_part_key(part.key)
-            key = (partition.exchange, partition.stream)
-            rows[key] = rows.get(key, 0) + part.rows
-        return rows
-
-
-def part_name(number: int) -> str:
-    """The name of a part in its folder; the key it will have in the store stands in the manifest."""
-    return f"{number:05d}.parquet"
-
-
-def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Encoded | None:
+def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Pack | None:
     """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell.
 
     Of a segment that a disk error ended only so many bytes count. After an error this is done again: it goes on from the step
     that an earlier attempt has reached. The journal is gone for good when this returns, or it might come back after a power cut,
     when the store has the parts and the spool does not know of them any more.
     """
-    folder = spool.encoded_path(SegmentId.parse(journal.stem))
-    encoded = _earlier_attempt(spool, folder)
-    if encoded is None:
+    finished = spool.pack_path(SegmentId.parse(journal.stem))
+    pack = _earlier_attempt(spool, finished)
+    if pack is None:
         segment = read_segment(journal, upto)
         if not segment.rows and not _news(segment):
             files.remove_synced(journal)
             return None
-        _make(spool, segment, folder)
-        encoded = load_encoded(folder)
-    files.sync_dir(folder.parent)
-    spool.follow(encoded.manifest.instance, Previous.of(encoded.manifest_key, encoded.manifest_bytes))
+        pack = _make(spool, segment, finished)
     files.remove_synced(journal)
-    return encoded
+    return pack
 
 
-def _earlier_attempt(spool: Spool, folder: Path) -> Encoded | None:
+def _earlier_attempt(spool: Spool, finished: Path) -> Pack | None:
     try:
-        return load_encoded(folder)
+        pack = load_pack(finished)
     except FileNotFoundError:
         return None
-    except NewerManifestError:
+    except NewerPackError:
         raise
-    except (msgspec.MsgspecError, ValueError):
-        spool.quarantine(folder)  # the journal is still there to make it again
+    except PackError:
+        spool.quarantine(finished)  # the journal is still there to make it again
         return None
+    files.sync_dir(finished.parent)
+    return pack
 
 
-def _make(spool: Spool, segment: Segment, finished: Path) -> None:
-    header = segment.header
-    folder = spool.unfinished_path(header.segment)
-    parts = []
-    for number, (partition, table) in enumerate(parquet.partitions(segment.batches)):
-        data = parquet.encode(table, _metadata(header, partition))
-        files.write_synced(folder / part_name(number), data)
-        parts.append(_part(header, partition, table, data))
-    manifest = encode_manifest(_manifest(segment, tuple(parts), spool.previous(header.instance)))
-    files.write_synced(folder / MANIFEST, manifest)
-    files.write_synced(folder / MANIFEST_SUM, _sum(manifest))
-    files.sync_dir(folder)
-    files.rename(folder, finished)
-
-
-def load_encoded(folder: Path) -> Encoded:
-    """Parts that were encoded before, by this process or an earlier one."""
-    data = files.read(folder / MANIFEST)
-    manifest = decode_manifest(data)
-    # A bit that fell over may leave a manifest that can be read, and says something else. Earlier versions wrote no sum.
-    if files.exists(folder / MANIFEST_SUM) and files.read(folder / MANIFEST_SUM) != _sum(data):
-        raise ValueError(f"its SHA-256 is not the one in {MANIFEST_SUM}")
-    segment = SegmentId.parse(manifest.segment)
-    return Encoded(folder, segment, manifest, manifest_key(manifest.instance, segment, manifest.opened), data)
-
-
-def _sum(manifest: bytes) -> bytes:
-    """As ``sha256sum`` writes it, so that it can check it."""
-    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
-
-
-def forget(encoded: Encoded) -> None:
-    """The store has it all, so the spool need not keep it.
-
-    Renamed first, and that on the disk: half a folder is never taken for a whole one. What the disk does not let us remove stays;
-    the next start throws it away, or ships it again, to no effect.
-    """
-    gone = encoded.folder.with_name(encoded.folder.name + ".tmp")
-    with suppress(OSError):
-        files.rename(encoded.folder, gone)
-        files.sync_dir(gone.parent)
-        files.remove_dir(gone)
+def _make(spool: Spool, segment: Segment, finished: Path) -> Pack:
+    header, parts = segment.header, []
+    with PackWriter(spool.unfinished_path(header.segment)) as writer:
+        for partition, table in parquet.partitions(segment.batches):
+            data = parquet.encode(table, _metadata(header, partition))
+            writer.add(data)
+            parts.append(_part(header, partition, table, data))
+        return writer.finish(_manifest(segment, tuple(parts)), finished)
 
 
 def _news(segment: Segment) -> bool:
@@ -159,14 +93,14 @@ def _part(header: SegmentHeader, partition: Partition, table: pa.Table, data: by
     )
 
 
-def _manifest(segment: Segment, parts: tuple[Part, ...], previous: Previous | None) -> Manifest:
+def _manifest(segment: Segment, parts: tuple[Part, ...]) -> Manifest:
     header, account, footer = segment.header, segment.account, segment.footer
     return Manifest(
         instance=header.instance,
         segment=str(header.segment),
         opened=header.opened_ns,
         sealed=footer.sealed_ns if footer else max((part.ts_recv[1] for part in parts), default=header.opened_ns),
-        previous=previous,
+        previous=None,  # the shipper knows
         collector=header.collector,
         parts=parts,
         counters=account.counters,

@@ -42,16 +42,26 @@ def open_to_read(path: Path) -> int:
 
 def read(path: Path) -> bytes:
     """The content of a file."""
+    return read_range(path, 0, size(path))
+
+
+def read_range(path: Path, place: int, length: int) -> bytes:
+    """So many bytes of a file; fewer where it ends."""
     fd = open_to_read(path)
     try:
-        left = os.fstat(fd).st_size
         chunks = []
-        while left and (chunk := os.read(fd, left)):
+        while length and (chunk := os.pread(fd, length, place)):
             chunks.append(chunk)
-            left -= len(chunk)
+            place += len(chunk)
+            length -= len(chunk)
         return b"".join(chunks)
     finally:
         os.close(fd)
+
+
+def size(path: Path) -> int:
+    """How long a file is; a link is not followed."""
+    return os.lstat(path).st_size
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -141,13 +151,6 @@ def make_dirs_synced(path: Path, mode: int = 0o777) -> None:
             sync_dir(folder.parent)
 
 
-def remove_dir(path: Path) -> None:
-    """Remove a folder of ours and the files in it. Links are removed, never followed; a folder in it is an error."""
-    for entry in entries(path):
-        os.unlink(entry)  # noqa: PTH108 (all go to ``os`` from here)
-    os.rmdir(path)  # noqa: PTH106 (all go to ``os`` from here)
-
-
 def entries(path: Path) -> list[Path]:
     """What is in a folder, by name."""
     return [path / name for name in sorted(os.listdir(path))]  # noqa: PTH208 (all go to ``os`` from here)
@@ -165,11 +168,6 @@ def exists(path: Path) -> bool:
 def is_plain_file(path: Path) -> bool:
     """Whether this is a file, and not a link to one."""
     return stat.S_ISREG(os.lstat(path).st_mode)
-
-
-def is_plain_dir(path: Path) -> bool:
-    """Whether this is a folder, and not a link to one."""
-    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def sync_dir(path: Path) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
 
 import attrs
 import msgspec
@@ -20,7 +22,12 @@ from quantlab_collector.contracts.manifest import Gap, Loss, Manifest, Part, Pre
 from quantlab_collector.contracts.schemas import RAW
 from quantlab_collector.storage.objects import Objects
 
+READERS: Final = 8
+"""Objects that are read at the same time."""
+
 _PARTS: Final = "exchange="
+_Item = TypeVar("_Item")
+_Seen = TypeVar("_Seen")
 
 
 @attrs.frozen
@@ -66,19 +73,38 @@ class Summary:
         return sum(holding.bytes for holding in self.holdings)
 
 
-def manifests(objects: Objects) -> tuple[list[Committed], list[str]]:
-    """All manifests, oldest first, and what is wrong with those that cannot be read."""
+def manifests(objects: Objects, read: Callable[[int, int], None] = lambda _done, _of: None) -> tuple[list[Committed], list[str]]:
+    """All manifests, oldest first, and what is wrong with those that cannot be read.
+
+    ``read`` is told how many were read, and of how many.
+    """
     found: list[Committed] = []
     problems: list[str] = []
-    for key, _ in objects.list(MANIFESTS):
-        try:
-            parse_manifest_key(key)
-            data = objects.get(key)
-            found.append(Committed(key, data, decode_manifest(data)))
-        except (ValueError, msgspec.MsgspecError) as fault:
-            problems.append(f"{key}: not a readable manifest: {fault}")
+    keys = [key for key, _ in objects.list(MANIFESTS)]
+    for number, manifest in enumerate(_side_by_side(partial(_manifest, objects), keys), 1):
+        read(number, len(keys))
+        if isinstance(manifest, Committed):
+            found.append(manifest)
+        else:
+            problems.append(manifest)
     found.sort(key=lambda committed: (committed.manifest.instance, parse_manifest_key(committed.key)[2]))
     return found, problems
+
+
+def _manifest(objects: Objects, key: str) -> Committed | str:
+    """A manifest, or what is wrong with it."""
+    try:
+        parse_manifest_key(key)
+        data = objects.get(key)
+        return Committed(key, data, decode_manifest(data))
+    except (ValueError, msgspec.MsgspecError) as fault:
+        return f"{key}: not a readable manifest: {fault}"
+
+
+def _side_by_side(look: Callable[[_Item], _Seen], items: Iterable[_Item]) -> Iterator[_Seen]:
+    """Look at each, some at a time, for a store may be far away; what was seen, in the order of the items."""
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from pool.map(look, items)
 
 
 def summarise(committed: Sequence[Committed]) -> Summary:
@@ -127,15 +153,14 @@ def verify(objects: Objects, committed: list[Committed], looked_at: Callable[[st
     """Read everything that the manifests name, to the last page; what is wrong, one line each."""
     problems = list(_broken_chain(committed))
     named: set[str] = set()
-    for manifest in (entry.manifest for entry in committed):
-        for part in manifest.parts:
-            looked_at(part.key)
-            if part.key in named:
-                problems.append(f"{part.key}: named by two manifests")
-            named.add(part.key)
-            problem = _broken_part(objects, part)
-            if problem is not None:
-                problems.append(f"{part.key}: {problem}")
+    parts = [part for entry in committed for part in entry.manifest.parts]
+    for part, problem in zip(parts, _side_by_side(partial(_broken_part, objects), parts), strict=True):
+        looked_at(part.key)
+        if part.key in named:
+            problems.append(f"{part.key}: named by two manifests")
+        named.add(part.key)
+        if problem is not None:
+            problems.append(f"{part.key}: {problem}")
     problems += [f"{key}: named by no manifest" for key, _ in objects.list("") if _is_data(key) and key not in named]
     return problems
 

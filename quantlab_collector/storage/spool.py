@@ -1,9 +1,10 @@
 """The spool: the local folder in which everything waits until the store has it.
 
     LOCK                              held by the process that records (flock: a crash lets go of it); holds its last sign of life
-    chain.json                        the manifest that the next one follows
+    chain.json                        the manifest that was committed last, which the next one follows
     journal/1767280498692-000007.journal   a segment: being written, or complete and not encoded yet
-    parts/1767280498692-000007/       00000.parquet, 00001.parquet, … and manifest.json with its SHA-256: not yet in the store
+    packs/1767280498692-000007.pack   its parts and their manifest: encoded, not yet in the store
+    raw/                              files of raw frames, see raw_spool.py
     quarantine/                       what was found here and is not ours, or cannot be read
 
 Every step from one name to the next is one rename, so that a crash leaves the step before or the step after. What a start finds
@@ -26,11 +27,11 @@ from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage import files
 
-MANIFEST: Final = "manifest.json"
-MANIFEST_SUM: Final = "manifest.sha256"
+_JOURNAL: Final = ".journal"
+_PACK: Final = ".pack"
+_UNFINISHED: Final = ".tmp"
 _CHAIN: Final = "chain.json"
 _LONGEST_NAME: Final = 200
-_JOURNAL, _TMP = ".journal", ".tmp"
 
 
 class SpoolInUseError(Exception):
@@ -43,8 +44,8 @@ class Leftovers:
 
     journals: tuple[Path, ...]
     """Segments, sealed or not, that are not encoded yet."""
-    encoded: tuple[Path, ...]
-    """Folders of parts whose manifest is not committed yet."""
+    packs: tuple[Path, ...]
+    """Encoded, and not committed as far as this spool knows."""
     strangers: tuple[tuple[Path, str], ...]
     """What does not belong here, and why it is thought so."""
     unreadable: tuple[tuple[Path, str], ...]
@@ -59,8 +60,9 @@ class Spool:
     def __init__(self, folder: str | Path) -> None:
         root = self.root = Path(folder).expanduser()
         self.journal = root / "journal"
-        self.parts = root / "parts"
+        self.packs = root / "packs"
         self.quarantined = root / "quarantine"
+        self.raw = root / "raw"
         files.make_dirs_synced(root, 0o700)
         self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -69,7 +71,7 @@ class Spool:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
         try:
-            for place in (self.journal, self.parts, self.quarantined):
+            for place in (self.journal, self.packs, self.quarantined, self.raw):
                 with suppress(FileExistsError):
                     files.make_dir(place)
             files.sync_dir(root)
@@ -99,17 +101,13 @@ class Spool:
         """Where a segment is written, and waits for being encoded."""
         return self.journal / f"{segment}{_JOURNAL}"
 
-    def encoded_path(self, segment: SegmentId) -> Path:
-        """The folder in which a segment's parts wait for the store."""
-        return self.parts / str(segment)
+    def pack_path(self, segment: SegmentId) -> Path:
+        """Where a segment's parts wait for the store."""
+        return self.packs / f"{segment}{_PACK}"
 
     def unfinished_path(self, segment: SegmentId) -> Path:
-        """The same folder while it is being filled; an older attempt in it is thrown away."""
-        path = self.parts / f"{segment}{_TMP}"
-        with suppress(FileNotFoundError):
-            files.remove_dir(path)
-        files.make_dir(path)
-        return path
+        """The same while it is being written."""
+        return self.packs / f"{segment}{_PACK}{_UNFINISHED}"
 
     # ---------------------------------------------------------------------------------------------------------- chain
 
@@ -118,7 +116,8 @@ class Spool:
         return self._chain().get(instance)
 
     def follow(self, instance: str, manifest: Previous) -> None:
-        """Note the newest manifest of an instance."""
+        """Note the newest committed manifest of an instance. No older pack may come back now, and be taken for the newest."""
+        files.sync_dir(self.packs)
         files.replace_synced(self.root / _CHAIN, msgspec.json.encode({**self._chain(), instance: manifest}))
 
     def _chain(self) -> dict[str, Previous]:
@@ -130,33 +129,33 @@ class Spool:
     # ------------------------------------------------------------------------------------------------------- leftovers
 
     def leftovers(self) -> Leftovers:
-        """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished folders."""
-        journals: dict[SegmentId, Path] = {}
-        encoded: dict[SegmentId, Path] = {}
+        """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished files."""
         strangers: list[tuple[Path, str]] = []
         unreadable: list[tuple[Path, str]] = []
-        for place, find, known in ((self.journal, _find_journal, journals), (self.parts, _find_parts, encoded)):
-            for path in files.entries(place):
+        journals: dict[SegmentId, Path] = {}
+        packs: dict[SegmentId, Path] = {}
+        for folder, suffix, ours in ((self.journal, _JOURNAL, journals), (self.packs, _PACK, packs)):
+            for path in files.entries(folder):
                 try:
-                    found = find(path)
+                    found = _find(path, suffix)
                 except OSError as fault:
                     unreadable.append((path, str(fault)))
                     continue
                 if isinstance(found, str):
                     strangers.append((path, found))
                 elif found is not None:
-                    known[found] = path
-        ours = (self.root / _CHAIN, files.beside(self.root / _CHAIN))
-        strangers += [(path, "not a file") for path in ours if files.exists(path) and not files.is_plain_file(path)]
-        # Where there is both, the crash came before the last step of encoding: the encoder takes that step.
-        for segment in journals.keys() & encoded.keys():
-            del encoded[segment]
+                    ours[found] = path
+        for path in (self.root / _CHAIN, files.beside(self.root / _CHAIN)):
+            strangers += [(path, "not a file")] if files.exists(path) and not files.is_plain_file(path) else []
+        # Where there are both, the crash came before the last step of encoding: the encoder takes that step.
+        for segment in journals.keys() & packs.keys():
+            del packs[segment]
         return Leftovers(
             journals=tuple(journals[segment] for segment in sorted(journals)),
-            encoded=tuple(encoded[segment] for segment in sorted(encoded)),
+            packs=tuple(packs[segment] for segment in sorted(packs)),
             strangers=tuple(strangers),
             unreadable=tuple(unreadable),
-            last_epoch_ms=max((segment.epoch_ms for segment in (*journals, *encoded)), default=0),
+            last_epoch_ms=max((segment.epoch_ms for segment in (*journals, *packs)), default=0),
         )
 
     def quarantine(self, path: Path) -> Path:
@@ -169,9 +168,9 @@ class Spool:
         return target
 
     def usage(self) -> int:
-        """Bytes in the journal and in parts."""
+        """Bytes in the journal and in packs."""
         total = 0
-        for folder in (self.journal, self.parts):
+        for folder in (self.journal, self.packs):
             for path, _, names in os.walk(folder):
                 for name in names:
                     try:
@@ -181,31 +180,15 @@ class Spool:
         return total
 
 
-def _find_journal(path: Path) -> SegmentId | str:
-    """The segment, or why there is none."""
-    segment = _segment(path.stem) if path.suffix == _JOURNAL else None
-    if segment is None or not files.is_plain_file(path):
-        return "not a segment"
-    return segment
-
-
-def _find_parts(path: Path) -> SegmentId | str | None:
-    """The segment, or why there is none; ``None`` when it was unfinished, and is removed."""
-    segment = _segment(path.name.removesuffix(_TMP))
-    if segment is None or not files.is_plain_dir(path):
-        return "not a folder of parts"
-    if path.name.endswith(_TMP):
-        if any(files.is_plain_dir(entry) for entry in files.entries(path)):
-            return "not a folder of ours: there is another one in it"
-        files.remove_dir(path)
+def _find(path: Path, suffix: str) -> SegmentId | str | None:
+    """Which segment it is, or why it is none of ours; ``None`` when it was never finished, and is removed."""
+    if not files.is_plain_file(path):
+        return "not a file"
+    if suffix == _PACK and path.name.endswith(_PACK + _UNFINISHED):
+        files.remove(path)
         return None
-    if not files.exists(path / MANIFEST):
-        return "parts without a manifest"
-    return segment if files.is_plain_file(path / MANIFEST) else "its manifest is not a file"
-
-
-def _segment(text: str) -> SegmentId | None:
     try:
-        return SegmentId.parse(text)
+        segment = SegmentId.parse(path.name.removesuffix(suffix))
     except ValueError:
-        return None
+        segment = None
+    return segment if segment is not None and path.suffix == suffix else f"not one of our {suffix} files"

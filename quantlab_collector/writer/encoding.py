@@ -9,10 +9,9 @@ from typing import Final
 
 import trio
 
-from quantlab_collector.contracts.manifest import NewerManifestError
-from quantlab_collector.runtime.notices import EncodeFailed, JournalDamaged, Quarantined, SegmentRecovered
+from quantlab_collector.runtime.notices import Damaged, EncodeFailed, Quarantined, SegmentRecovered
 from quantlab_collector.storage import files
-from quantlab_collector.storage.encoder import Encoded, encode_segment
+from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import (
     GoneJournalError,
     JournalError,
@@ -20,6 +19,7 @@ from quantlab_collector.storage.journal import (
     UnbegunJournalError,
     UnreadableJournalError,
 )
+from quantlab_collector.storage.pack import NewerPackError, Pack
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.segments import Filled
 
@@ -32,10 +32,10 @@ BAD_READS: Final = 3
 async def encode_segments(
     context: WriterContext,
     filled: trio.MemoryReceiveChannel[Filled],
-    encoded: trio.MemorySendChannel[Encoded],
+    packs: trio.MemorySendChannel[Pack],
 ) -> None:
     """Run until no more comes. What the disk refuses is tried again until it does not: the journal is still there."""
-    with encoded:
+    with packs:
         async for segment in filled:
             result = await _until_done(context, segment)
             context.state.writer.spool_bytes = await context.threads.encode(context.spool.usage)
@@ -45,10 +45,10 @@ async def encode_segments(
                 continue
             if segment.rows is None:
                 context.notices.tell(SegmentRecovered(str(result.segment), result.manifest.rows, result.manifest.holes))
-            encoded.send_nowait(result)
+            packs.send_nowait(result)
 
 
-async def _until_done(context: WriterContext, segment: Filled) -> Encoded | None:
+async def _until_done(context: WriterContext, segment: Filled) -> Pack | None:
     delay = RETRY_FIRST
     for attempt in itertools.count(1):
         try:
@@ -63,12 +63,12 @@ async def _until_done(context: WriterContext, segment: Filled) -> Encoded | None
     raise AssertionError("never: it counts for ever")
 
 
-async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Encoded | None:
+async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Pack | None:
     """The segment's parts; ``None`` when there is nothing to ship."""
     encode, spool, tell = context.threads.encode, context.spool, context.notices.tell
     try:
         return await encode(encode_segment, spool, segment.path, segment.upto)
-    except (NewerJournalError, NewerManifestError) as fault:
+    except (NewerJournalError, NewerPackError) as fault:
         tell(Quarantined(str(segment.path), f"left where it is: {fault}"))
     except UnbegunJournalError:
         await encode(files.remove_synced, segment.path)
@@ -83,7 +83,7 @@ async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> 
     return None
 
 
-def _tell_of_damage(context: WriterContext, segment: Filled, result: Encoded | None) -> None:
+def _tell_of_damage(context: WriterContext, segment: Filled, result: Pack | None) -> None:
     """What this process had brought to the disk and the disk did not give back is lost, and said to be."""
     if segment.rows is None:
         return
@@ -92,4 +92,4 @@ def _tell_of_damage(context: WriterContext, segment: Filled, result: Encoded | N
         lost.subtract(result.rows_by_stream())
     for (exchange, stream), count in lost.items():
         if count > 0:
-            context.notices.tell(JournalDamaged(exchange, stream, count))
+            context.notices.tell(Damaged(exchange, stream, count))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from quantlab_collector.contracts.masking import masked_repr
 from quantlab_collector.contracts.units import Bytes, Seconds
+from quantlab_collector.storage.objects import StoreOptions
 
 MIB = 1024 * 1024
 
@@ -34,10 +36,14 @@ class FlushOptions:
 class StorageOptions:
     """Table ``[storage]``."""
 
-    url: str = "./data"
+    url: str = attrs.field(default="./data", repr=masked_repr)
     upload_threads: int = 8
     retry_first: Seconds = Seconds(1.0)
     retry_cap: Seconds = Seconds(60.0)
+    takeover_after: Seconds = Seconds(300.0)
+    """A collector that was quiet for so long has lost its instance to another one that waits for it."""
+    options: StoreOptions = StoreOptions()
+    """Of a remote store."""
 
 
 @attrs.frozen

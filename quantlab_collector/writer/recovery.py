@@ -10,10 +10,9 @@ from typing import Final, ParamSpec, TypeVar
 import attrs
 import msgspec
 
-from quantlab_collector.contracts.manifest import NewerManifestError
 from quantlab_collector.runtime.notices import Notice, Quarantined, RecoveryFailed
-from quantlab_collector.storage.encoder import Encoded, load_encoded
 from quantlab_collector.storage.journal import JournalError, abandoned_by
+from quantlab_collector.storage.pack import NewerPackError, Pack, PackError, load_pack
 from quantlab_collector.storage.spool import Leftovers, Spool
 from quantlab_collector.writer.segments import Filled
 
@@ -27,7 +26,7 @@ _R = TypeVar("_R")
 class Recovered:
     """What is to be done with what was found."""
 
-    encoded: tuple[Encoded, ...] = ()
+    packs: tuple[Pack, ...] = ()
     """Only needs shipping."""
     filled: tuple[Filled, ...] = ()
     """Has to be encoded."""
@@ -47,7 +46,7 @@ def recover(spool: Spool) -> Recovered:
     notices: list[Notice] = [RecoveryFailed(str(path), text) for path, text in left.unreadable]
     notices += [_put_aside(spool, path, reason) for path, reason in left.strangers]
     return Recovered(
-        encoded=tuple(_load(spool, left, notices)),
+        packs=tuple(_load(spool, left, notices)),
         filled=tuple(_filled(left, notices)),
         notices=tuple(notices),
         last_epoch_ms=left.last_epoch_ms,
@@ -62,17 +61,17 @@ def _insist(look: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     return look(*args, **kwargs)
 
 
-def _load(spool: Spool, left: Leftovers, notices: list[Notice]) -> list[Encoded]:
+def _load(spool: Spool, left: Leftovers, notices: list[Notice]) -> list[Pack]:
     found = []
-    for folder in left.encoded:
+    for path in left.packs:
         try:
-            found.append(_insist(load_encoded, folder))
-        except NewerManifestError as fault:
-            notices.append(Quarantined(str(folder), f"left where it is: {fault}"))
-        except (msgspec.MsgspecError, ValueError) as fault:
-            notices.append(_put_aside(spool, folder, f"its manifest is not readable: {fault}"))
+            found.append(_insist(load_pack, path))
+        except NewerPackError as fault:
+            notices.append(Quarantined(str(path), f"left where it is: {fault}"))
+        except PackError as fault:
+            notices.append(_put_aside(spool, path, str(fault)))
         except OSError as fault:
-            notices.append(RecoveryFailed(str(folder), str(fault)))
+            notices.append(RecoveryFailed(str(path), str(fault)))
     return found
 
 

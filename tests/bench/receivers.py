@@ -37,7 +37,7 @@ def counter(kind: str) -> Receiver:
     return Receiver(partial(_count, kind), _counted)
 
 
-def _collect(wire: str, folder: Path, url: str, ca_file: Path, symbols: int) -> list[str]:
+def _collect(wire: str, more: str, folder: Path, url: str, ca_file: Path, symbols: int) -> list[str]:
     (folder / "collector.toml").write_text(f"""
 [collector]
 symbols = {json.dumps(symbol_names(symbols))}
@@ -55,6 +55,7 @@ wire = "{wire}"
 port = 0
 [log]
 format = "json"
+{more}
 """)
     return [sys.executable, "-m", "quantlab_collector", "run", "--config", "collector.toml"]
 
@@ -66,9 +67,14 @@ def _collected(output: str) -> Outcome:
     return Outcome(events=stop["received"], lost=stop["dropped"])
 
 
-def collector(wire: str) -> Receiver:
-    """The whole service as it comes: journal with fsync, Parquet, manifests, status."""
-    return Receiver(partial(_collect, wire), _collected)
+def collector(wire: str, more: str = "") -> Receiver:
+    """The whole service as it comes, or with more to do: journal with fsync, Parquet, manifests, status."""
+    return Receiver(partial(_collect, wire, more), _collected)
+
+
+def archiver(compression: str) -> Receiver:
+    """The whole service, and the archive of raw frames beside it, with a queue that takes all: nothing is to be dropped."""
+    return collector("fast", f'[raw_archive]\nenabled = true\ncompression = "{compression}"\nqueue_bytes = "8GiB"\n')
 
 
 REFERENCE = "trio-websocket"
@@ -77,5 +83,7 @@ ROWS = {
     REFERENCE: Row("trio-websocket, frames only", counter("trio-websocket"), share=0.2),
     "trio-websocket-tuned": Row("… with larger buffers", counter("trio-websocket-tuned"), share=0.2, spare=True),
     "service": Row("the whole service", collector("fast")),
+    "service-raw": Row("… and raw frames, gzip", archiver("gzip"), spare=True),
+    "service-raw-zstd": Row("… and raw frames, zstd", archiver("zstd"), spare=True),
     "service-trio-websocket": Row("… over trio-websocket", collector("trio-websocket"), share=0.2, spare=True),
 }

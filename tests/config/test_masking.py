@@ -71,7 +71,7 @@ def test_the_effective_config_is_plain_and_can_be_loaded_again(load_text, exchan
     assert plain["collector"]["heartbeat"] == "1500ms"
     assert plain["reconnect"]["first"] == "0.3ms"
     assert plain["reconnect"]["cap"] == "24h"
-    assert plain["flush"]["max_bytes"] == "2000000B"
+    assert plain["flush"]["max_bytes"] == "2MB"
     assert plain["spool"]["max_bytes"] == "20GiB"
     assert plain["exchanges"]["binance"]["streams"] == ["bbo", "trade", "mark_price", "funding"]
     assert plain["intake"]["wire"] == "fast"

@@ -32,6 +32,8 @@ ENVIRONMENT = [
     ("STATUS__ENABLED", "true", ("status", "enabled"), True),
     ("STATUS__ALLOWED_HOSTS", "", ("status", "allowed_hosts"), ()),
     ("STORAGE__URL", "file:///srv/data", ("storage", "url"), "file:///srv/data"),
+    ("STORAGE__OPTIONS__ENDPOINT", "https://minio.test:9000", ("storage", "options", "endpoint"), "https://minio.test:9000"),
+    ("STORAGE__OPTIONS__ALLOW_HTTP", "true", ("storage", "options", "allow_http"), True),
     ("LOG__FORMAT", "json", ("log", "format"), "json"),
 ]
 
@@ -41,6 +43,7 @@ def test_environment(name, text, path, expected, exchanges):
     assert value(load(None, {f"QUANTLAB_{name}": text}, exchanges=exchanges), path) == expected
 
 
+SECRET = "secrets do not belong into the config: set {} in the environment, or storage.options.credentials_file"
 WRONG_ENVIRONMENT = [
     ("QUEUE__MAX_EVENTS", "many", ': must be a whole number, not "many"'),
     ("QUEUE__MAX_EVENTS", "1_000", ': must be a whole number, not "1_000"'),
@@ -52,7 +55,12 @@ WRONG_ENVIRONMENT = [
     ("COLLECTOR__SYMBOLS", "BTCUSDT,", '[1]: "" is not a symbol such as BTCUSDT'),
     ("EXCHANGES__BINANCE__SYMBOL_MAP", "A", ': must be a table, not "A"'),
     ("EXCHANGES__BINANCE__SYMBOL_MAP", "A=b c", '.A: "b c" cannot be the name of a symbol'),
-    ("STORAGE__URL", "az://x", ": this version stores to local paths only, not to az://"),
+    ("STORAGE__URL", "az://x", ": must name a bucket after az://"),
+    ("STORAGE__URL", "memory://x1", ": memory:// forgets: it is for tests"),
+    ("STORAGE__OPTIONS__SECRET_ACCESS_KEY", "hunter2", f": {SECRET.format('AWS_SECRET_ACCESS_KEY')}"),
+    ("STORAGE__ACCESS_KEY", "hunter2", f": {SECRET.format('AWS_ACCESS_KEY_ID')}"),
+    ("STORAGE__OPTIONS__ALLOW_HTTP", "yes", ': must be true or false, not "yes"'),
+    ("STORAGE__OPTIONS__ENDPONT", "x", ": unknown setting; did you mean QUANTLAB_STORAGE__OPTIONS__ENDPOINT?"),
     ("STORAGE__URL", "file://host/x", ": must be a path or file:///path"),
     ("STORAGE__URL", "file:///x?y", ": must be a path or file:///path"),
     ("STORAGE__URL", "//[x", ": must be a path or file:///path"),

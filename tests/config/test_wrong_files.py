@@ -13,7 +13,8 @@ ADDRESS = "is not an address: its host or port cannot be read"
 NO_PATH = "must end after host and port: the path belongs to the exchange"
 INSTANCE = "must be up to 32 lower-case letters, digits and underscores, beginning with no underscore"
 HOST = "must be a name or an address, without a port"
-TABLES = "collector, intake, queue, journal, flush, storage, spool, reconnect, status, log, exchanges"
+ANY_STORE = "must be a path, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
+TABLES = "collector, intake, queue, journal, flush, storage, spool, raw_archive, reconnect, status, log, exchanges"
 
 WRONG = {
     "names": (
@@ -153,6 +154,7 @@ WRONG = {
         batch_rows = -1
         [storage]
         upload_threads = 65
+        takeover_after = "4s"
         [reconnect]
         max_attempts = 0
         [status]
@@ -167,6 +169,7 @@ WRONG = {
             "journal.batch_rows: must be between 1 and 1000000, not -1",
             "flush.max_bytes: must be more than nothing and within 64 bits, not a number beyond 64 bits",
             "storage.upload_threads: must be between 1 and 64, not 65",
+            "storage.takeover_after: must be at least 5s, not 4s",
             "spool.max_bytes: must be more than nothing and within 64 bits, not 0",
             "reconnect.max_attempts: must be between 1 and 1000000, not 0",
             "status.port: must be between 0 and 65535, not 65536",
@@ -254,11 +257,14 @@ WRONG = {
     "folders": (
         """
         [storage]
-        url = "s3://bucket/prefix"
+        url = "s3://key:hunter2@bucket/prefix"
         [spool]
         dir = ""
         """,
-        ["storage.url: this version stores to local paths only, not to s3://", "spool.dir: must name a folder"],
+        [
+            "storage.url: must end after bucket and prefix: users, passwords and queries do not belong into it",
+            "spool.dir: must name a folder",
+        ],
     ),
     "more folders": (
         """
@@ -319,6 +325,26 @@ WRONG = {
             'exchanges.binance.symbol_map: BTCUSDT and ETHUSDT both mean "ETHUSDT"',
         ],
     ),
+    "an archive without room": (
+        """
+        [raw_archive]
+        compression = "brotli"
+        rotate_bytes = "1kB"
+        queue_bytes = "64kB"
+        max_bytes = "1MB"
+        enabled = 1
+        """,
+        [
+            "raw_archive.enabled: must be true or false, not 1",
+            'raw_archive.compression: "brotli" is not one of gzip, zstd',
+            "raw_archive.rotate_bytes: must be between 10kB and 1GiB, not 1kB",
+            "raw_archive.queue_bytes: must be between 1MiB and 64GiB, not 64kB",
+        ],
+    ),
+    "an archive whose files are larger than itself": (
+        '[raw_archive]\nmax_bytes = "1MB"',
+        ["raw_archive.max_bytes: raw_archive.max_bytes (1MB) has no room for one file of raw_archive.rotate_bytes (2MB)"],
+    ),
     "one folder for two": (
         '[storage]\nurl = "./here"\n[spool]\ndir = "there/../here"',
         ["spool.dir: spool.dir and storage.url are the same folder"],
@@ -336,10 +362,10 @@ WRONG = {
         [spool]
         dir = "./data"
         [storage]
-        url = "gs://bucket"
+        url = "ftp://bucket"
         """,
         [
-            "storage.url: this version stores to local paths only, not to gs://",
+            f"storage.url: {ANY_STORE}",
             f'reconnect.cap: {DURATION}, not "30"',
         ],
     ),

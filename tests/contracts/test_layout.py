@@ -5,10 +5,14 @@ from hypothesis import strategies as st
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import (
     Partition,
+    RawCompression,
+    RawFile,
     SegmentId,
     date_of,
     is_instance_id,
     manifest_key,
+    newest_owner_key,
+    owner_key,
     parse_manifest_key,
     parse_part_key,
     part_key,
@@ -93,3 +97,44 @@ def test_dates_are_utc():
 )
 def test_instance_ids(text, valid):
     assert is_instance_id(text) is valid
+
+
+def test_claims_are_out_of_the_way_of_every_reader():
+    assert owner_key("a", 7) == "_owners/instance=a/000007.json"
+    assert newest_owner_key("a") == "_owners/instance=a/newest.json"
+    for key in (owner_key("a", 7), newest_owner_key("a")):
+        with pytest.raises(ValueError, match="not the key"):
+            parse_part_key(key)
+        with pytest.raises(ValueError, match="not the key"):
+            parse_manifest_key(key)
+
+
+def test_raw_frames_to_the_letter_and_back():
+    for compression, suffix in ((RawCompression.GZIP, "gz"), (RawCompression.ZSTD, "zst")):
+        file = RawFile("binance-spot", "20260101", "a_1", SEGMENT, compression)
+        assert file.key == f"_raw/exchange=binance-spot/date=20260101/part-a_1-1767280498692-000007.jsonl.{suffix}"
+        assert file.manifest_key == f"{file.key}.json"
+        assert RawFile.parse(file.key) == (file, False)
+        assert RawFile.parse(file.manifest_key) == (file, True)
+
+
+@given(st.text(min_size=1))
+def test_no_exchange_leaves_the_archive(exchange):
+    file = RawFile(exchange, "20260101", "a", SEGMENT, RawCompression.GZIP)
+    assert RawFile.parse(file.key) == (file, False)
+    assert len(file.key.split("/")) == 4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "_raw/exchange=x/date=20260101/part-a-1-000001.jsonl",
+        "_raw/exchange=x/date=20260101/part-a-1-1.jsonl.gz",
+        "_raw/exchange=x/date=2026/part-a-1-000001.jsonl.gz",
+        "exchange=x/date=20260101/part-a-1-000001.jsonl.gz",
+        "_raw/exchange=x/date=20260101/part-a-1-000001.jsonl.gz#1",
+    ],
+)
+def test_what_is_no_file_of_raw_frames(key):
+    with pytest.raises(ValueError):
+        RawFile.parse(key)

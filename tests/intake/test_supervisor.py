@@ -101,12 +101,15 @@ class Run:
         self.reconnect = reconnect or ReconnectOptions()
         self.plans = plans
         self.options = IntakeOptions()
+        self.tap = None
 
     async def __call__(self, seconds):
         send, receive = open_queue()
         start = trio.current_time()
         clock = WireOptions(wall_ns=lambda: int((trio.current_time() - start + 1) * 1e9))
-        tools = Connecting(BINANCE, self.options, clock, self.exchange.open, Outlet(send, self.notices), self.notices)
+        tools = Connecting(
+            BINANCE, self.options, clock, self.exchange.open, Outlet(send, self.notices), self.notices, raw_tap=self.tap
+        )
         with trio.move_on_after(seconds):
             await run_exchange(self.plans, tools, self.reconnect)
         receive.close()

@@ -104,6 +104,14 @@ def test_the_worst_word_wins() -> None:
     assert not_recording(look(state)) == "the writer failed"
 
 
+def test_a_collector_that_may_not_ship_is_in_error() -> None:
+    state = service(State.ACTIVE)
+    state.writer.shipping_blocked = "another collector ships as instance 'a'"
+
+    assert assess(look(state)) == Assessment(ServiceHealth.ERROR, ("another collector ships as instance 'a'",))
+    assert not_recording(look(state)) == "another collector ships as instance 'a'"
+
+
 def test_stopping_is_not_ready_whatever_else() -> None:
     state = service(State.ACTIVE)
     state.stopping = True

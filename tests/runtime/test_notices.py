@@ -128,7 +128,7 @@ def fits(value: object) -> bool:
         told.SubscribeRefused("okx", "public-0", EVIL, EVIL, "\x07" * 10_000),
         told.WsDisconnect("okx", "public-0", EVIL, 1, None),
         told.UnknownMessage("okx", EVIL),
-        told.UploadFailed(EVIL, EVIL, 1.0),
+        told.UploadFailed(EVIL, EVIL, EVIL, 1.0),
         told.StateChange("READY", "DEGRADED", (EVIL, EVIL)),
         told.SegmentRecovered("1-1", 1, (EVIL,)),
         told.CollectorStart("0.1.0", "a", EVIL, {EVIL: 1}),
@@ -187,11 +187,30 @@ def test_a_message_nobody_can_place_is_rejected_as_unreadable(desk: Desk) -> Non
 
 def test_the_store_fails_and_takes_data_again(desk: Desk) -> None:
     writer = desk.state.writer
-    desk.tell(*[told.UploadFailed("part", "throttled", 1.0)] * 3)
-    assert (writer.upload_failures, writer.storage_fault) == (3, "throttled")
+    desk.tell(*[told.UploadFailed("part", "throttled", "slow down", 1.0)] * 3)
+    assert (writer.upload_failures, writer.storage_fault) == (3, "throttled: slow down")
+
+    desk.tell(told.StoreRecovered(3))
+    assert writer.storage_fault is None
 
     desk.tell(told.SegmentCommitted("1-1", rows=10, parts=4, bytes=100, recovered=False, seconds=0.5))
-    assert (writer.files_written, writer.segments_committed, writer.storage_fault) == (4, 1, None)
+    assert (writer.files_written, writer.segments_committed) == (4, 1)
+
+
+def test_another_collector_is_in_the_way_and_leaves(desk: Desk) -> None:
+    writer = desk.state.writer
+    (refused,) = desk.tell(told.ShippingRefused("a", EVIL, "2026-01-01T00:00:00+00:00", "another collector"))
+    assert writer.shipping_blocked == "another collector"
+    assert "\x1b" not in refused["host"]
+
+    desk.tell(told.ShippingClaimed("a", 2, "there"))
+    assert writer.shipping_blocked is None
+
+    desk.tell(told.ShippingTakenOver("a", "there", "2026-01-01T00:00:00+00:00", "taken over"))
+    assert writer.shipping_blocked == "taken over"
+
+    desk.tell(told.ForeignManifest("1-1", "_manifests/x", "not ours"))
+    assert writer.shipping_blocked == "not ours"
 
 
 def test_a_drop_is_booked_by_the_outlet_and_only_told_here(desk: Desk) -> None:

@@ -36,8 +36,8 @@ def _file(fd):
     return Path(f"/proc/self/fd/{fd}").readlink()
 
 
-def _is_part(path):
-    return path.suffix == ".parquet" and path.parent.parent.name == "parts"
+def _is_unfinished(path):
+    return path.name.endswith(".pack.tmp")
 
 
 FILES = "storage.files:"
@@ -55,14 +55,12 @@ POINTS = {
     "segment synced": Point((FILES + "sync_data",)),
     "segment begun": Point(("storage.journal:SegmentWriter.__init__",)),
     "segment sealed": Point(("storage.journal:SegmentWriter.seal",)),
-    # Parts in the spool.
-    "folder of parts made": Point((FILES + "make_dir",), lambda path: path.parent.name == "parts"),
-    "part written": Point((FILES + "write_synced",), lambda path, _: _is_part(path), whens=("before", "half", "after")),
-    "manifest written": Point(
-        (FILES + "write_synced",), lambda path, _: path.name == "manifest.json", whens=("before", "half", "after")
-    ),
-    "parts named": Point((FILES + "rename",), lambda old, new: old.suffix == ".tmp" and new.parent.name == "parts"),
-    "parts' folder synced": Point((FILES + "sync_dir",), lambda path: path.name == "parts"),
+    # A pack in the spool.
+    "pack created": Point((FILES + "create",), _is_unfinished),
+    "pack written": Point((FILES + "write_all",), lambda fd, _: _is_unfinished(_file(fd)), whens=("before", "half", "after")),
+    "pack synced": Point((FILES + "sync",), lambda fd: _is_unfinished(_file(fd))),
+    "pack named": Point((FILES + "rename",), lambda _, new: new.suffix == ".pack"),
+    "packs' folder synced": Point((FILES + "sync_dir",), lambda path: path.name == "packs"),
     "chain noted": Point(("storage.spool:Spool.follow",)),
     "journal removed": Point((FILES + "remove_synced",), lambda path: path.suffix == ".journal"),
     # The store.
@@ -74,12 +72,15 @@ POINTS = {
         lambda _, key, __: key.startswith("_manifests/"),
     ),
     "books moved": Point(("writer.uploads:Shipper._commit",)),
-    "parts to be forgotten": Point((FILES + "rename",), lambda _, new: new.suffix == ".tmp" and new.parent.name == "parts"),
-    "parts forgotten": Point((FILES + "remove_dir",), lambda path: path.suffix == ".tmp"),
+    "pack removed": Point((FILES + "remove",), lambda path: path.suffix == ".pack"),
+    "claim put": Point(
+        ("storage.objects.local:LocalObjects.put", "storage.objects.local:LocalObjects.put_new"),
+        lambda _, key, __: key.startswith("_owners/"),
+    ),
     # The start.
     "spool opened": Point(("storage.spool:Spool.__init__",)),
     "spool looked through": Point(("storage.spool:Spool.leftovers",)),
-    "parts found again": Point(("storage.encoder:load_encoded", "writer.recovery:load_encoded")),
+    "pack looked for": Point(("storage.encoder:load_pack", "writer.recovery:load_pack")),
     "abandoned looked for": Point(("writer.recovery:abandoned_by",)),
     "recovered": Point(("writer.run:recover",)),
     "segment read again": Point(("storage.encoder:read_segment",)),

@@ -32,12 +32,13 @@ async def test_a_signal_drains_seals_ships_and_leaves_with_0(simulator, tmp_path
 
 def break_store(run):
     """Make the store refuse everything: its root is a file."""
-    (run / "data").rmdir()
+    (run / "data").rename(run / "data-aside")
     (run / "data").write_text("not a folder")
 
 
 def mend_store(run):
     (run / "data").unlink()
+    (run / "data-aside").rename(run / "data")
 
 
 async def test_a_second_signal_syncs_and_is_gone(simulator, tmp_path):
@@ -88,6 +89,8 @@ async def test_at_the_deadline_it_leaves_with_3_and_everything_in_the_spool(simu
         assert await service.stop() == 3
         (stop,) = service.told("collector_stop")
         assert stop["reason"] == "out of time"
+        assert (stop["waiting_segments"], stop["written"]) == (1, 0)
+        assert stop["waiting_bytes"] > 0
     mend_store(run)
     async with collector(run, config) as service:
         await service.wait_received(1)

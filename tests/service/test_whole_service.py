@@ -73,4 +73,4 @@ async def test_what_was_accepted_before_the_stop_is_in_the_files(tls, tmp_path, 
     assert len(manifests(data)) >= SECONDS // 5
     assert all(manifest["complete"] for manifest in manifests(data))
     assert run_cli("inspect", "--verify", "data", cwd=tmp_path / "run").returncode == 0
-    assert not [path for path in (tmp_path / "run" / "spool").rglob("*") if path.suffix in {".journal", ".parquet"}]
+    assert not [path for path in (tmp_path / "run" / "spool").rglob("*") if path.suffix in {".journal", ".pack"}]

@@ -14,10 +14,12 @@ import pytest
 import trio
 from trio_websocket import open_websocket_url
 
+from quantlab_collector.contracts.layout import RawCompression
 from quantlab_collector.simulators.play import play_recording
 from quantlab_collector.simulators.recording import EVEN_GAP_NS, Recorded, read_recording
-from quantlab_collector.simulators.replay import ReplayOptions, serve_replay
+from quantlab_collector.simulators.replay import Replay, ReplayOptions, serve_replay
 from quantlab_collector.simulators.replay_manners import topic_of
+from quantlab_collector.storage.rawlog import compress, encode_lines
 from simulators.support import ask, frame_client, status_of
 
 START = 1_721_347_020
@@ -72,6 +74,36 @@ def test_messages_without_a_time_get_an_even_pace(tmp_path):
     file = tmp_path / "some.jsonl"
     file.write_text('{"a":1}\npong\n')
     assert read_recording(file) == [Recorded(0, '{"a":1}'), Recorded(EVEN_GAP_NS, "pong")]
+
+
+@pytest.mark.parametrize("compression", RawCompression)
+def test_an_archive_of_raw_frames_is_a_recording(tmp_path, compression):
+    def put(name, *lines):
+        path = tmp_path / "data/_raw/exchange=binance/date=20260101" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(compress(b"".join(lines), compression))
+        return path
+
+    suffix = "gz" if compression is RawCompression.GZIP else "zst"
+    # The second file was begun first; one frame is no text, and nothing that could be played.
+    put(f"part-a-1000-000002.jsonl.{suffix}", encode_lines(START * 10**9 + 900, "public-0#2", [b"d"]))
+    first = put(
+        f"part-a-1000-000001.jsonl.{suffix}",
+        encode_lines(START * 10**9, "public-0#1", [b"a", b"\xff", "é".encode()]),
+        encode_lines(START * 10**9 + 500, "market-0#1", [b"c"]),
+    )
+    frames = [Recorded(0, "a"), Recorded(0, "é"), Recorded(500, "c"), Recorded(900, "d")]
+    assert read_recording(first) == frames[:3]
+    assert read_recording(first.rename(tmp_path / "of-any-name")) == frames[:3]
+    (tmp_path / "of-any-name").rename(first)
+    for folder in ("data", "data/_raw", "data/_raw/exchange=binance/date=20260101"):
+        assert read_recording(tmp_path / folder, None, "binance") == frames
+    assert Replay(ReplayOptions(tmp_path / "data", "binance")).frames == frames
+    with pytest.raises(ValueError, match="no raw frames of okx in"):
+        read_recording(tmp_path / "data", None, "okx")
+    first.write_bytes(first.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="part-a-1000-000001"):
+        read_recording(tmp_path / "data", None, "binance")
 
 
 @pytest.mark.parametrize("line", ["no tab", "yesterday\t{}", "nan\t{}"])

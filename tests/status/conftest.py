@@ -59,8 +59,15 @@ def state() -> ServiceState:
     writer.segment, writer.segment_rows, writer.segment_bytes = "1767280350872-000003", 10, 2_000
     writer.active_buffers, writer.files_written, writer.segments_committed = 2, 4, 2
     writer.in_flight_uploads, writer.upload_failures, writer.sealed_segments, writer.spool_bytes = 1, 3, 1, 5_000
+    writer.upload_slots, writer.backlog_segments, writer.backlog_bytes, writer.shipped_bytes = 16, 3, 4_000, 9_000
+    writer.oldest_seal_ns = STARTED_NS + 127_720 * MS
     writer.last_commit_ns = 1_767_280_470_000_000_000
     writer.last_sync_ns = 1_767_280_498_691_000_000
+    raw = state.raw_archive
+    raw.enabled, raw.queued_bytes, raw.files, raw.kept_files, raw.kept_bytes, raw.upload_failures = True, 11, 12, 13, 14, 15
+    raw.fault = "503\nSlow down"
+    binance_frames = raw.account("binance")
+    binance_frames.received, binance_frames.archived, binance_frames.dropped = 102, 90, 5
     state.sample(1008.0, 91_234_567)
     return state
 

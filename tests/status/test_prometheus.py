@@ -90,9 +90,24 @@ def test_the_writer(scraped: Scrape, snapshot: Snapshot) -> None:
     assert scraped("uploads_in_flight") == writer["in_flight_uploads"]
     for name in ("active_buffers", "sealed_segments", "segment_rows", "segment_bytes", "spool_bytes"):
         assert scraped(name) == writer[name]
+    for name in ("upload_slots", "backlog_segments", "backlog_bytes"):
+        assert scraped(name) == writer[name]
+    assert scraped("shipped_bytes_total") == writer["shipped_bytes"]
+    assert scraped("upload_lag_seconds") == pytest.approx(writer["upload_lag"], abs=0.1)
+    assert scraped("shipping_allowed") == 1
     assert scraped("storage_up") == 1
     assert scraped("last_sync_timestamp_seconds") == views.health(snapshot)["last_write_ts"] / 1000
     assert scraped("last_commit_timestamp_seconds") == views.health(snapshot)["last_commit_ts"] / 1000
+
+
+def test_the_archive_of_raw_frames(scraped: Scrape, snapshot: Snapshot, empty: Snapshot) -> None:
+    raw = views.metrics(snapshot)["raw_archive"]
+    for word, count in raw["frames"]["binance"].items():
+        assert scraped(f"raw_frames_{word}_total", exchange="binance") == count
+    for name in ("queued_bytes", "files_total", "kept_files", "kept_bytes", "upload_failures_total"):
+        assert scraped(f"raw_{name}") == raw[name.removesuffix("_total")]
+    # Zeros of something that is off would look like good news.
+    assert not [name for name, _ in scrape(prometheus.as_text(empty, Health(0).standing)).values if "_raw_" in name]
 
 
 def test_the_connections(scraped: Scrape, snapshot: Snapshot) -> None:

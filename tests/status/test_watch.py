@@ -181,6 +181,7 @@ async def test_a_pulse_every_thirty_seconds(bench: Bench, autojump_clock) -> Non
         "rejects": 1,
         "reconnects_15m": 1,
         "rss_mb": 50.0,
+        "upload_lag": 0.0,
     }
 
 

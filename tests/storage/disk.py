@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-LOOKING = frozenset(("read", "listdir", "lstat", "fstat", "statvfs"))
+LOOKING = frozenset(("pread", "listdir", "lstat", "fstat", "statvfs"))
 CHANGING = frozenset(("open", "write", "fsync", "fdatasync", "close", "rename", "link", "unlink", "mkdir", "makedirs", "rmdir"))
 OPERATIONS = LOOKING | CHANGING
 

@@ -10,10 +10,12 @@ import pytest
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import parse_part_key
-from quantlab_collector.contracts.manifest import Account, Gap, Previous, decode_manifest
+from quantlab_collector.contracts.manifest import Account, Gap, decode_manifest, encode_manifest
 from quantlab_collector.contracts.schemas import RAW
 from quantlab_collector.storage import parquet
-from quantlab_collector.storage.encoder import encode_segment, forget, load_encoded
+from quantlab_collector.storage.encoder import encode_segment
+from quantlab_collector.storage.journal import SegmentWriter
+from quantlab_collector.storage.pack import NewerPackError, PackError, SpoiledPartError, load_pack
 from quantlab_collector.storage.spool import Spool
 from storage.samples import ACCOUNT, HEADER, T0, batch, bbo, bbo_batch, funding, trade, write_segment
 
@@ -31,6 +33,10 @@ def seal(spool, batches, header=HEADER, account=ACCOUNT):
     return write_segment(spool.journal_path(header.segment), batches, header=header, account=account, sealed=True)
 
 
+def data_of(pack, number):
+    return pack.read_part(pack.manifest.parts[number], pack.places[number])
+
+
 MIXED = [
     batch(StreamType.BBO, [bbo(n, ("BTCUSDT", "ETHUSDT", "A/B")[n % 3]) for n in range(300)]),
     batch(StreamType.TRADE, [trade(n) for n in range(100)]),
@@ -40,11 +46,11 @@ MIXED = [
 
 
 def test_parts_hold_every_row_once_in_the_order_of_reception(spool):
-    encoded = encode_segment(spool, seal(spool, MIXED))
+    pack = encode_segment(spool, seal(spool, MIXED))
     seen = {}
-    for number, part in enumerate(encoded.manifest.parts):
+    for number, part in enumerate(pack.manifest.parts):
         partition, instance, segment = parse_part_key(part.key)
-        table = pq.read_table(encoded.part_path(number), partitioning=None)
+        table = pq.read_table(pa.BufferReader(data_of(pack, number)), partitioning=None)
         assert table.schema.remove_metadata().equals(RAW[partition.stream])
         assert (instance, segment, table.num_rows) == ("a", HEADER.segment, part.rows)
         assert set(table["symbol"].to_pylist()) == {partition.symbol}
@@ -65,24 +71,23 @@ def test_parts_hold_every_row_once_in_the_order_of_reception(spool):
 
 def test_the_manifest_says_what_is_there(spool):
     account = Account(gaps=(Gap("x", "c", 1, 2, "closed"),), drops=ACCOUNT.drops)
-    encoded = encode_segment(spool, seal(spool, MIXED, account=account))
-    manifest = encoded.manifest
-    assert decode_manifest(encoded.manifest_bytes) == manifest
-    assert encoded.manifest_key == "_manifests/instance=a/date=20260101/1767280498692-000007.json"
+    pack = encode_segment(spool, seal(spool, MIXED, account=account))
+    manifest = pack.manifest
+    assert decode_manifest(encode_manifest(manifest)) == manifest
     assert manifest.rows == 503
     assert (manifest.complete, manifest.holes, manifest.previous) == (True, (), None)
     assert (manifest.gaps, manifest.drops) == (account.gaps, account.drops)
     for number, part in enumerate(manifest.parts):
-        data = encoded.part_path(number).read_bytes()
+        data = data_of(pack, number)
         assert (len(data), hashlib.sha256(data).hexdigest()) == (part.bytes, part.sha256)
     trades = [part for part in manifest.parts if "/stream=trade/" in part.key]
     assert [part.trade_id for part in trades] == [("1000", "1099")]
-    assert encoded.rows_by_stream() == {("x", StreamType.BBO): 400, ("x", StreamType.TRADE): 100, ("x", StreamType.FUNDING): 3}
+    assert pack.rows_by_stream() == {("x", StreamType.BBO): 400, ("x", StreamType.TRADE): 100, ("x", StreamType.FUNDING): 3}
 
 
 def test_a_lone_file_tells_where_it_comes_from(spool):
-    encoded = encode_segment(spool, seal(spool, [MIXED[1]]))
-    metadata = pq.read_metadata(encoded.part_path(0)).metadata
+    pack = encode_segment(spool, seal(spool, [MIXED[1]]))
+    metadata = pq.read_metadata(pa.BufferReader(data_of(pack, 0))).metadata
     assert {key.decode(): value.decode() for key, value in metadata.items()} == {
         "schema_version": "1",
         "collector": "0.1.0",
@@ -97,34 +102,21 @@ def test_doing_it_again_gives_the_same_keys_and_the_same_bytes(spool, tmp_path):
     copy = tmp_path / "copy"
     shutil.copy(journal, copy)
     first = encode_segment(spool, journal)
-    kept = {n: first.part_path(n).read_bytes() for n in range(len(first.manifest.parts))}
-    shutil.rmtree(first.folder)
-    (spool.root / "chain.json").unlink()
+    kept = first.path.read_bytes()
+    first.path.unlink()
     shutil.copy(copy, journal)
-    again = encode_segment(spool, journal)
-    assert again.manifest_bytes == first.manifest_bytes
-    assert {n: again.part_path(n).read_bytes() for n in kept} == kept
-
-
-def test_manifests_are_chained(spool):
-    chain = []
-    for seq in range(3):
-        header = type(HEADER)("a", HEADER.epoch_ms, seq, T0, "0.1.0")
-        encoded = encode_segment(spool, seal(spool, [MIXED[1]], header=header))
-        chain.append((encoded.manifest.previous, Previous.of(encoded.manifest_key, encoded.manifest_bytes)))
-    assert [previous for previous, _ in chain] == [None, chain[0][1], chain[1][1]]
-    assert spool.previous("a") == chain[2][1]
-    assert spool.previous("b") is None
+    assert encode_segment(spool, journal) == first
+    assert first.path.read_bytes() == kept
 
 
 def test_a_segment_with_nothing_to_tell_leaves_nothing(spool):
     assert encode_segment(spool, seal(spool, [], account=Account())) is None
-    assert list(spool.journal.iterdir()) == list(spool.parts.iterdir()) == []
+    assert list(spool.journal.iterdir()) == list(spool.packs.iterdir()) == []
 
 
 def test_news_without_rows_are_told(spool):
-    encoded = encode_segment(spool, seal(spool, []))
-    assert (encoded.manifest.parts, encoded.manifest.drops) == ((), ACCOUNT.drops)
+    pack = encode_segment(spool, seal(spool, []))
+    assert (pack.manifest.parts, pack.manifest.drops) == ((), ACCOUNT.drops)
 
 
 def test_an_unsealed_segment_says_so(spool):
@@ -134,17 +126,61 @@ def test_an_unsealed_segment_says_so(spool):
     assert manifest.sealed == T0 + 99
 
 
-def test_what_is_encoded_can_be_loaded_and_forgotten(spool):
-    encoded = encode_segment(spool, seal(spool, MIXED))
-    assert load_encoded(encoded.folder) == encoded
-    forget(encoded)
-    assert list(spool.parts.iterdir()) == []
+def test_of_an_abandoned_segment_only_the_beginning_counts(spool):
+    path = spool.journal_path(HEADER.segment)
+    writer = SegmentWriter(path, HEADER, ACCOUNT)
+    writer.append([MIXED[0]], ACCOUNT)
+    known = writer.size
+    writer.append([MIXED[1]], ACCOUNT)  # as far as anybody knows it failed
+    writer.abandon()
+    manifest = encode_segment(spool, path, known).manifest
+    assert (manifest.rows, manifest.complete) == (300, False)
+    assert manifest.holes == ("a disk error ended it; the next segment goes on",)
+    assert manifest.drops == ()  # the next one tells
+
+
+def test_a_pack_can_be_loaded_again(spool):
+    pack = encode_segment(spool, seal(spool, MIXED))
+    assert load_pack(pack.path) == pack
+    assert [path.name for path in spool.packs.iterdir()] == ["1767280498692-000007.pack"]
     assert list(spool.journal.iterdir()) == []
 
 
+def test_a_pack_that_is_not_whole_is_refused_wherever_it_was_cut(spool):
+    pack = encode_segment(spool, seal(spool, MIXED))
+    whole = pack.path.read_bytes()
+    for length in (0, 5, 19, 20, 1000, len(whole) // 2, len(whole) - 21, len(whole) - 20, len(whole) - 1):
+        pack.path.write_bytes(whole[:length])
+        with pytest.raises(PackError):
+            load_pack(pack.path)
+    pack.path.write_bytes(whole + b"x")
+    with pytest.raises(PackError):
+        load_pack(pack.path)
+    pack.path.write_bytes(b"x" + whole)
+    with pytest.raises(PackError, match="does not have the size"):
+        load_pack(pack.path)
+
+
+def test_a_pack_of_a_newer_version_is_told_apart(spool):
+    pack = encode_segment(spool, seal(spool, MIXED))
+    pack.path.write_bytes(pack.path.read_bytes()[:-1] + b"\x02")
+    with pytest.raises(NewerPackError, match="version 2"):
+        load_pack(pack.path)
+
+
+def test_a_part_that_changed_in_the_spool_is_refused_and_the_others_are_not(spool):
+    pack = encode_segment(spool, seal(spool, MIXED))
+    data = bytearray(pack.path.read_bytes())
+    data[pack.places[2] + 40] ^= 1
+    pack.path.write_bytes(data)
+    with pytest.raises(SpoiledPartError):
+        data_of(pack, 2)
+    assert len(data_of(pack, 1)) == pack.manifest.parts[1].bytes
+
+
 def test_page_checksums_are_there(spool):
-    encoded = encode_segment(spool, seal(spool, [bbo_batch(range(1000))]))
-    data = bytearray(encoded.part_path(0).read_bytes())
+    pack = encode_segment(spool, seal(spool, [bbo_batch(range(1000))]))
+    data = bytearray(data_of(pack, 0))
     column = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(0).column(6)
     at = column.data_page_offset + column.total_compressed_size // 2
     data[at] ^= 1
@@ -152,10 +188,11 @@ def test_page_checksums_are_there(spool):
         pq.ParquetFile(pa.BufferReader(bytes(data)), page_checksum_verification=True).read()
 
 
-def test_duckdb_reads_a_part_as_it_is(spool):
-    encoded = encode_segment(spool, seal(spool, [bbo_batch(range(10))]))
+def test_duckdb_reads_a_part_as_it_is(spool, tmp_path):
+    pack = encode_segment(spool, seal(spool, [bbo_batch(range(10))]))
+    (tmp_path / "part.parquet").write_bytes(data_of(pack, 0))
     rows = duckdb.sql(
-        f"SELECT count(*), count(bid_qty), min(bid_price), any_value(stream) FROM '{encoded.part_path(0)}'"
+        f"SELECT count(*), count(bid_qty), min(bid_price), any_value(stream) FROM '{tmp_path / 'part.parquet'}'"
     ).fetchall()
     assert rows == [(10, 8, 1.0, "bbo")]
 

@@ -23,20 +23,22 @@ import pytest
 import trio
 
 from quantlab_collector.contracts.events import Burst, StreamType
-from quantlab_collector.contracts.manifest import Previous, decode_manifest
-from quantlab_collector.storage import encoder, files
-from quantlab_collector.storage.encoder import encode_segment, forget
+from quantlab_collector.contracts.layout import manifest_key
+from quantlab_collector.contracts.manifest import Previous, decode_manifest, encode_manifest
+from quantlab_collector.storage import encoder, files, pack
+from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import JournalError, SegmentWriter, UnbegunJournalError
 from quantlab_collector.storage.objects import KeyTakenError, LocalObjects
+from quantlab_collector.storage.pack import PackError, load_pack
 from quantlab_collector.storage.spool import Spool
-from quantlab_collector.writer import recovery, segments, uploads
+from quantlab_collector.writer import recovery, segments
 from quantlab_collector.writer.recovery import recover
 from storage.disk import RecordingOs, after_power_cut, lay_out, promised
 from storage.samples import bbo, trade
 from writer.workbench import Bench, Log, options_with, until
 
 STATES = int(os.environ.get("QUANTLAB_TEST_POWER_STATES", "3000"))
-ENOUGH = 5
+ENOUGH = 2
 """So many violations show that a mutant is found."""
 AGAIN = 0.2
 """So many of the restarts lose their power, too."""
@@ -133,42 +135,43 @@ def restart(folder, wrong):
     try:
         found = recover(spool)
         wrong += [f"{notice}" for notice in found.notices]
-        for encoded in found.encoded:
-            ship(objects, encoded, wrong)
+        for pack in found.packs:
+            ship(spool, objects, pack, wrong)
         for filled in found.filled:
             try:
-                encoded = encode_segment(spool, filled.path, filled.upto)
+                pack = encode_segment(spool, filled.path, filled.upto)
             except UnbegunJournalError:
-                files.remove(filled.path)
+                files.remove_synced(filled.path)
                 continue
             except JournalError:
                 spool.quarantine(filled.path)  # if there was anything in it, that will be missed
                 continue
-            if encoded is not None:
-                ship(objects, encoded, wrong)
+            if pack is not None:
+                ship(spool, objects, pack, wrong)
     finally:
         spool.close()
 
 
-def ship(objects, encoded, wrong):
+def ship(spool, objects, pack, wrong):
+    manifest = pack.manifest
+    key = manifest_key(manifest.instance, pack.segment, manifest.opened)
     try:
-        there = objects.get(encoded.manifest_key)
+        data = objects.get(key)
     except FileNotFoundError:
-        for number, part in enumerate(encoded.manifest.parts):
-            data = encoded.part_path(number).read_bytes()
-            if hashlib.sha256(data).hexdigest() != part.sha256:
-                wrong.append(f"spool: {part.key} is torn")
-            objects.put(part.key, data)
+        for part, place in zip(manifest.parts, pack.places, strict=False):
+            objects.put(part.key, pack.read_part(part, place))
         objects.settle()
+        data = encode_manifest(msgspec.structs.replace(manifest, previous=spool.previous(manifest.instance)))
         try:
-            objects.put_new(encoded.manifest_key, encoded.manifest_bytes)
+            objects.put_new(key, data)
         except KeyTakenError:
-            wrong.append(f"{encoded.manifest_key} appeared")
+            wrong.append(f"{key} appeared")
     else:
-        if there != encoded.manifest_bytes:
-            wrong.append(f"{encoded.manifest_key} is another one")
+        if msgspec.structs.replace(decode_manifest(data), previous=None) != manifest:
+            wrong.append(f"{key} is another one")
     objects.settle()
-    forget(encoded)
+    spool.follow(manifest.instance, Previous.of(key, data))
+    files.remove(pack.path)
 
 
 # ------------------------------------------------------------------------------------------------------------- judging
@@ -177,24 +180,24 @@ def ship(objects, encoded, wrong):
 def look_at(folder, promises):
     """What is wrong with a disk as the power cut left it, before anything is done about it."""
     wrong = []
-    data, parts = folder / "data", folder / "spool" / "parts"
+    data = folder / "data"
     there = {path.stem for path in data.glob("_manifests/**/*.json")}
     wrong += [f"store: {segment} is missing" for kind, segment in promises if kind == COMMITTED and segment not in there]
     for path in data.glob("_manifests/**/*.json"):
         wrong += torn(path, lambda part: data / part.key)
-    for path in parts.glob("*/manifest.json"):
-        if path.parent.suffix != ".tmp":
-            wrong += torn(path, lambda part, path=path: path.parent / encoder.part_name(numbers(path)[part.key]))
+    for path in folder.glob("spool/packs/*.pack"):
+        try:
+            pack = load_pack(path)
+            for part, place in zip(pack.manifest.parts, pack.places, strict=False):
+                rows_in(pack.read_part(part, place))
+        except PackError as fault:
+            wrong.append(f"spool: {path.name}: {fault}")
     for path in data.rglob("*.parquet"):
         try:
             rows_in(path.read_bytes())
         except (pa.ArrowException, OSError, AssertionError) as fault:
             wrong.append(f"store: {path.name}: {fault}")
     return wrong
-
-
-def numbers(path):
-    return {part.key: number for number, part in enumerate(decode_manifest(path.read_bytes()).parts)}
 
 
 def torn(manifest, where):
@@ -232,7 +235,7 @@ def look_at_end(folder, promises):
     wrong += [f"{key} was kept and is lost" for key in sorted(kept - rows.keys())[:1]]
     wrong += [f"{key} is there {count} times" for key, count in rows.items() if count > 1][:1]
     wrong += [
-        f"left in the spool: {path.name}" for place in ("journal", "parts") for path in (folder / "spool" / place).iterdir()
+        f"left in the spool: {path.name}" for place in ("journal", "packs") for path in (folder / "spool" / place).iterdir()
     ]
     return wrong
 
@@ -254,7 +257,7 @@ def judge(disk, folder, chance, seen, *, again=AGAIN):
             patch.setattr(files, "os", second)
             try:
                 restart(folder, wrong)
-            except (OSError, ValueError, AssertionError, pa.ArrowException) as fault:
+            except (OSError, ValueError, AssertionError, PackError, pa.ArrowException) as fault:
                 wrong.append(f"the restart failed: {fault!r}")
         wrong += [] if wrong else look_at_end(folder, promises)
     finally:
@@ -353,6 +356,12 @@ def _unsynced_write(path, data):
     files.close(fd)
 
 
+def _unsynced_finish(writer, manifest, path, finish=pack.PackWriter.finish):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack.files, "sync", _nothing)
+        return finish(writer, manifest, path)
+
+
 def _sync_twice(fd, sync_data=files.sync_data):
     try:
         sync_data(fd)
@@ -366,20 +375,16 @@ def _read_and_remove(journal, upto=None, read_segment=encoder.read_segment):
     return segment
 
 
-def _forget_in_place(encoded):
-    files.remove_dir(encoded.folder)
-
-
 MUTANTS = {
     "the journal is not synced": [(files, "sync_data", _nothing)],
     "the end of a segment is not synced": [(files, "sync", _nothing)],
-    "parts and manifests are not synced": [(files, "write_synced", _unsynced_write)],
+    "objects are not synced": [(files, "write_synced", _unsynced_write)],
+    "packs are not synced": [(pack.PackWriter, "finish", _unsynced_finish)],
     "folders are not synced": [(files, "sync_dir", _nothing)],
     "a failed sync is tried again and believed": [(files, "sync_data", _sync_twice)],
     "how much of an abandoned segment counts is not looked at": [(recovery, "abandoned_by", _nothing)],
     "the journal is removed before its parts are there": [(encoder, "read_segment", _read_and_remove)],
     "the journal is removed, and may come back": [(files, "remove_synced", lambda path: files.remove(path, missing_ok=True))],
-    "what is shipped is removed where it is": [(uploads, "forget", _forget_in_place)],
     "the store does not sync its folders": Unsettled,
     "the store writes in place": InPlace,
     "the manifest is stored before the parts": ManifestFirst,

@@ -8,6 +8,7 @@ from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.spool import Spool, SpoolInUseError
+from quantlab_collector.storage.waiting import Waiting
 from storage.samples import HEADER, bbo_batch, write_segment
 
 
@@ -28,28 +29,28 @@ def test_leftovers_are_found_oldest_first(spool):
         write_segment(spool.journal_path(SegmentId(1000, seq)), [bbo_batch(range(3))], header=header(seq))
     left = spool.leftovers()
     assert [path.name for path in left.journals] == ["1000-000002.journal", "1000-000003.journal", "1000-000011.journal"]
-    assert [path.name for path in left.encoded] == ["1000-000001"]
+    assert [path.name for path in left.packs] == ["1000-000001.pack"]
     assert (left.strangers, left.last_epoch_ms) == ((), 1000)
 
 
 def test_a_journal_whose_parts_are_complete_is_not_encoded_again(spool):
     path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     copy = path.read_bytes()
-    encoded = encode_segment(spool, path)
-    path.write_bytes(copy)  # as if the crash had come before the last steps
-    (spool.root / "chain.json").unlink()
+    pack = encode_segment(spool, path)
+    path.write_bytes(copy)  # as if the crash had come before the last step
     left = spool.leftovers()
-    assert (left.journals, left.encoded) == ((path,), ())
-    assert encode_segment(spool, path) == encoded
+    assert (left.journals, left.packs) == ((path,), ())
+    before = pack.path.stat()
+    assert encode_segment(spool, path) == pack
+    assert pack.path.stat() == before
     assert not path.exists()
-    assert spool.previous("a").key == encoded.manifest_key
 
 
 def test_unfinished_parts_are_thrown_away_and_made_again(spool):
     path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
-    (spool.unfinished_path(SegmentId(1000, 1)) / "00000.parquet").write_bytes(b"half")
+    spool.unfinished_path(SegmentId(1000, 1)).write_bytes(b"half")
     left = spool.leftovers()
-    assert (left.journals, left.encoded, list(spool.parts.iterdir())) == ((path,), (), [])
+    assert (left.journals, left.packs, list(spool.packs.iterdir())) == ((path,), (), [])
 
 
 STRANGERS = {
@@ -60,10 +61,11 @@ STRANGERS = {
     "journal/1000-000008.journal": "link",
     "journal/1000-7.journal": "file",
     "journal/1000-000005.parquet": "file",
-    "parts/photo": "folder",
-    "parts/1000-000004": "file",
-    "parts/1000-000003": "empty folder",
-    "parts/1000-000002": "link",
+    "packs/photo": "folder",
+    "packs/1000-000004": "file",
+    "packs/1000-000003.pack": "empty folder",
+    "packs/1000-000002.pack": "link",
+    "packs/1000-000001.pack.tmp": "link",
 }
 
 
@@ -83,7 +85,7 @@ def test_strangers_are_put_aside_never_followed_never_deleted(spool, tmp_path, n
             (path / "precious").write_text("precious")
     left = spool.leftovers()
     assert [found for found, _ in left.strangers] == [path]
-    assert (left.journals, left.encoded) == ((), ())
+    assert (left.journals, left.packs) == ((), ())
     moved = spool.quarantine(path)
     assert moved.parent == spool.quarantined
     assert (outside / "manifest.json").read_text() == "precious"
@@ -123,10 +125,20 @@ def test_usage_counts_journals_and_parts(spool):
     assert spool.usage() == 0
     path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     assert spool.usage() == path.stat().st_size
-    encoded = encode_segment(spool, path)
-    assert spool.usage() == sum(file.stat().st_size for file in encoded.folder.iterdir())
+    pack = encode_segment(spool, path)
+    assert spool.usage() == pack.path.stat().st_size
 
 
 def test_folders_are_for_their_owner_only(spool):
-    for folder in (spool.root, spool.journal, spool.parts, spool.quarantined):
+    for folder in (spool.root, spool.journal, spool.packs, spool.quarantined):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_waits_is_counted_in_whatever_form_it_is(spool):
+    assert Waiting.in_spool(spool) == Waiting(0, 0)
+    for seq in (1, 2, 3):
+        write_segment(spool.journal_path(SegmentId(1000, seq)), [bbo_batch(range(3))], header=header(seq))
+    encode_segment(spool, spool.journal_path(SegmentId(1000, 1)))
+    spool.unfinished_path(SegmentId(1000, 2)).touch()  # being encoded, when nobody had time to wait for it
+    assert Waiting.in_spool(spool) == Waiting(3, spool.usage())
+    assert spool.usage() > 0

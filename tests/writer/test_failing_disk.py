@@ -28,7 +28,7 @@ from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import SegmentWriter, read_segment
 from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from quantlab_collector.storage.spool import Spool
-from quantlab_collector.writer import encoding, segments
+from quantlab_collector.writer import disk, encoding, segments
 from storage.disk import CHANGING, LOOKING, FailingOs
 from storage.samples import bbo, trade
 from writer.workbench import Bench, Log, options_with, until
@@ -71,6 +71,8 @@ def _no_patience(monkeypatch):
     monkeypatch.setattr(segments, "PATIENCE", 0.001)
     monkeypatch.setattr(encoding, "RETRY_FIRST", 0.001)
     monkeypatch.setattr(encoding, "RETRY_CAP", 0.002)
+    monkeypatch.setattr(disk, "RETRY_FIRST", 0.001)
+    monkeypatch.setattr(disk, "RETRY_CAP", 0.002)
 
     # A thread that is left alone at a hard stop ends with its process. Here it would meddle with the next writer.
     async def run_sync(work, *, limiter, abandon_on_cancel=False, real=trio.to_thread.run_sync):
@@ -207,7 +209,7 @@ def test_a_disk_that_fails_for_ever_loses_nothing_that_was_kept(manner, error, p
         assert kept.keys() <= rows.keys() <= OFFERED, n
         # What could not be written counts as lost; some of it may have come to the disk all the same.
         assert first.identity.received - len(rows) <= first.identity.dropped, n
-        assert list((folder / "spool" / "journal").iterdir()) == list((folder / "spool" / "parts").iterdir()) == [], n
+        assert list((folder / "spool" / "journal").iterdir()) == list((folder / "spool" / "packs").iterdir()) == [], n
         shutil.rmtree(folder)
         return failing
 
@@ -253,7 +255,7 @@ def leave_something(folder):
         assert bench.log.told("recording_hindered")
 
     trio.run(record)
-    assert len(list((folder / "spool" / "parts").iterdir())) == 1
+    assert len(list((folder / "spool" / "packs").iterdir())) == 1
     assert len(list((folder / "spool" / "journal").iterdir())) >= 2
 
 

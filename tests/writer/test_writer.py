@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from quantlab_collector.storage import files, recording
 from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from quantlab_collector.writer import segments
 from storage.samples import bbo, trade
+from writer.stores import Store
 from writer.workbench import Bench, options_with, until
 
 
@@ -88,19 +90,11 @@ async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path):
 
 async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_room(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "PATIENCE", 0.05)
-
-    class Shut(LocalObjects):
-        open = False
-
-        def put(self, key, data):
-            if not self.open:
-                raise StoreFault("shut")
-            super().put(key, data)
-
-    objects = Shut(tmp_path / "data")
+    store = Store(tmp_path / "data")
+    store.fail("put", among="exchange=")
     bench = Bench(
         tmp_path,
-        objects=objects,
+        objects=store,
         options=options_with(flush=0.1, spool_bytes=30_000, retry_first=Seconds(0.1), retry_cap=Seconds(0.1)),
     )
     n = 0
@@ -109,7 +103,7 @@ async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_r
             outlet.offer([bbo_burst(range(n, n + 100))])
             n += 100
             await trio.sleep(0.02)
-        objects.open = True
+        store.mend()
         await until(lambda: bench.state.writer.sealed_segments == 0 and not bench.state.writer.segment_rows)
         dropped = bench.identity.dropped
         outlet.offer([bbo_burst(range(n, n + 100))])
@@ -128,50 +122,13 @@ async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_r
     assert hindered == resumed
 
 
-class Faulty(LocalObjects):
-    """Refuses the first attempts of every key; half of them after having done it."""
-
-    def __init__(self, root, failures):
-        super().__init__(root)
-        self.failures = failures
-        self.attempts = {}
-        self.lock = threading.Lock()
-
-    def put(self, key, data):
-        with self.lock:
-            attempt = self.attempts[key] = self.attempts.get(key, 0) + 1
-        if attempt <= self.failures:
-            if attempt % 2:
-                super().put(key, data)
-            raise StoreFault("503")
-        super().put(key, data)
-
-
-async def test_a_store_that_fails_is_tried_again_until_it_does_not(tmp_path):
-    objects = Faulty(tmp_path / "data", failures=3)
-    options = options_with(retry_first=Seconds(0.01), retry_cap=Seconds(0.02))
-    bench = Bench(tmp_path, objects=objects, options=options)
-    async with bench.writing() as outlet:
-        outlet.offer([bbo_burst(range(100)), trade_burst(range(100))])
-    assert bench.stored().rows == 200
-    assert set(objects.attempts.values()) == {4}
-    assert bench.state.writer.upload_failures == 3 * 3  # two parts and a manifest
-    assert bench.state.writer.storage_fault is None
-    assert bench.log.told("upload_failed")
-
-
 async def test_the_manifest_comes_last(tmp_path):
-    order = []
-
-    class Watched(LocalObjects):
-        def put(self, key, data):
-            super().put(key, data)
-            order.append(key)
-
-    bench = Bench(tmp_path, objects=Watched(tmp_path / "data"))
+    store = Store(tmp_path / "data")
+    bench = Bench(tmp_path, objects=store)
     async with bench.writing() as outlet:
         outlet.offer([bbo_burst(range(100)), trade_burst(range(100))])
-    assert [key.startswith("_manifests/") for key in order] == [False, False, True]
+    put = [key for key in store.keys("put", "put_new") if not key.startswith("_owners/")]
+    assert [key.startswith("_manifests/") for key in put] == [False, False, True]
 
 
 async def test_what_an_earlier_process_left_is_shipped_first_and_booked_apart(tmp_path):
@@ -194,22 +151,60 @@ async def test_what_an_earlier_process_left_is_shipped_first_and_booked_apart(tm
     assert recovered["rows"] == 130
 
 
-async def test_a_part_that_changed_in_the_spool_is_not_shipped(tmp_path):
+async def test_a_part_that_changed_in_the_spool_is_not_shipped_and_the_others_are(tmp_path):
     class Slow(LocalObjects):
-        def put(self, key, data):
-            raise StoreFault("not yet")
+        opened = threading.Event()
 
-    bench = Bench(tmp_path, objects=Slow(tmp_path / "data"), options=options_with(flush=0.1))
-    with trio.CancelScope() as scope:
-        async with bench.writing() as outlet:
-            outlet.offer([bbo_burst(range(100))])
-            await until(lambda: bench.log.told("upload_failed"))
-            scope.cancel()
-    (part,) = (tmp_path / "spool" / "parts").glob("*/*.parquet")
-    part.write_bytes(part.read_bytes()[:-1] + b"x")
-    with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="is not what it was"), flatten_subgroups=True):
-        async with Bench(tmp_path).writing():
-            await trio.sleep_forever()
+        def put(self, key, data):
+            if key.startswith("exchange=") and not self.opened.is_set():
+                raise StoreFault("not yet")
+            super().put(key, data)
+
+    objects = Slow(tmp_path / "data")
+    options = options_with(flush=0.1, retry_first=Seconds(0.01), retry_cap=Seconds(0.02))
+    bench = Bench(tmp_path, objects=objects, options=options)
+    async with bench.writing() as outlet:
+        outlet.offer([bbo_burst(range(100)), trade_burst(range(30))])
+        await until(lambda: bench.log.told("upload_failed"))
+        (pack,) = (tmp_path / "spool" / "packs").glob("*.pack")
+        pack.write_bytes(b"x" + pack.read_bytes()[1:])
+        objects.opened.set()
+        await until(lambda: bench.log.told("segment_committed"))
+        outlet.offer([bbo_burst(range(100, 150))])
+    assert (bench.identity.written, bench.identity.dropped, bench.identity.pending) == (80, 100, 0)
+    assert bench.state.books.account("x", "bbo").dropped == {"damaged": 100}
+    summary = bench.stored()
+    assert {h.partition.stream.value: h.rows for h in summary.holdings} == {"bbo": 50, "trade": 30}
+    ((_, holes),) = summary.incomplete
+    assert re.fullmatch(r"exchange=x/stream=bbo/\S+ spoiled in the spool: 100 rows", holes[0])
+    assert [(loss.stream, loss.reason, loss.count) for loss in summary.drops] == [("bbo", "damaged", 100)]
+    assert len(list((tmp_path / "spool" / "quarantine").iterdir())) == 1
+    assert bench.log.told("part_spoiled")
+
+
+async def test_what_was_committed_is_adopted_when_it_is_found_again(tmp_path):
+    """The process went between the manifest and the note that it is there; meanwhile a part spoiled in the spool."""
+    first = Bench(tmp_path)
+    spared = []
+    remove = files.remove
+
+    def spare(path, **options):
+        if path.suffix == ".pack":
+            spared.append((path, path.read_bytes()))
+        remove(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "remove", spare)
+        async with first.writing() as outlet:
+            outlet.offer([bbo_burst(range(10))])
+    ((path, data),) = spared
+    path.write_bytes(b"x" + data[1:])
+    second = Bench(tmp_path)
+    async with second.writing() as outlet:
+        outlet.offer([bbo_burst(range(10, 15))])
+    assert second.stored().rows == 15
+    assert not second.log.told("part_spoiled")
+    assert list((tmp_path / "spool" / "packs").iterdir()) == []
 
 
 async def test_a_sync_that_failed_is_never_tried_again_on_the_same_file(tmp_path, monkeypatch):

@@ -32,18 +32,18 @@ class Log:
 class Bench:
     """A writer with a queue in front of it."""
 
-    def __init__(self, folder, *, capacity=10_000, options=None, objects=None):
-        self.state = ServiceState("a", "0.1.0", 0, 0.0, capacity)
+    def __init__(self, folder, *, capacity=10_000, options=None, objects=None, instance="a", spool="spool"):
+        self.state = ServiceState(instance, "0.1.0", 0, 0.0, capacity)
         self.log = Log()
         self.notices = Notices(self.state, self.log)
         self.objects = objects or LocalObjects(folder / "data")
         self.options = options or options_with()
-        self.folder = folder
+        self.spool = folder / spool
 
     @asynccontextmanager
     async def writing(self, moves=None):
         """The outlet; when it is left, the writer drains. With ``moves``, an event, the writer stands still until it is set."""
-        spool = Spool(self.folder / "spool")
+        spool = Spool(self.spool)
         send, receive = open_queue()
         try:
             async with trio.open_nursery() as nursery:

@@ -45,6 +45,9 @@ class CollectorStop(Notice):
     dropped: int
     pending: int
     rejected: int
+    waiting_segments: int = 0
+    """In the spool; the next start ships them."""
+    waiting_bytes: int = 0
 
 
 @attrs.frozen
@@ -86,6 +89,8 @@ class Pulse(Notice):
     rejects: int
     reconnects_15m: int
     rss_mb: float
+    upload_lag: float
+    """Seconds since the oldest segment was sealed that is not in the store."""
 
 
 @attrs.frozen

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -123,18 +122,6 @@ class LocalObjects:
 
     def renew(self) -> None:
         """A folder has no credentials."""
-
-
-def local_path(url: str) -> Path:
-    """The folder that a ``storage.url`` names; a ``ValueError`` when it names none."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise ValueError(f"{parts.netloc} is another machine")
-        return Path(unquote(parts.path))
-    if parts.scheme and "://" in url:
-        raise ValueError(f"{parts.scheme}:// is not supported by this version, which stores to local paths")
-    return Path(url).expanduser()
 
 
 def _fault(fault: Exception) -> StoreFault:
