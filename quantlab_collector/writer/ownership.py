@@ -47,8 +47,9 @@ class Ownership:
         """Wait until nobody else ships as our instance; ``False`` if somebody still does when there is no more time to wait."""
         while not self._held:
             async with self._at_work:
-                claims = self._claims or await self._disk.until_done(self._open_claims)
-                self._claims = claims
+                if self._claims is None:
+                    self._claims = await self._disk.until_done(self._open_claims)
+                claims = self._claims
                 holder = await self._gate.until_done("claim", claims.acquire)
                 if holder is None:
                     self._held, self._told = claims, -math.inf

@@ -34,9 +34,9 @@ ONCE = {"recovered", "spool opened", "spool looked through", "abandoned looked f
 """What happens once in a process's life; the rest is met at the first time (then it is recovering) or a later one."""
 IN_A_ROW = (
     "spool looked through:after:1",
-    "part written:half:1",
-    "parts named:before:1",
-    "chain noted:before:1",
+    "pack written:half:1",
+    "pack named:before:1",
+    "journal removed:before:1",
     "part stored:after:1",
 )
 """Kills of five starts, one after the other, each a little further in recovering what the first one left."""
@@ -87,7 +87,7 @@ async def test_kill_9_at_every_step(tmp_path, nursery):
     tails = lost_tails(simulator, got, times)
     assert max(tails, default=0) <= LONGEST_TAIL_NS
     assert run_cli("inspect", "--verify", "data", cwd=folder).returncode == 0
-    left = [path for place in ("journal", "parts", "quarantine") for path in (folder / "spool" / place).iterdir()]
+    left = [path for place in ("journal", "packs", "quarantine") for path in (folder / "spool" / place).iterdir()]
     assert left == []
     rows = sum(count for stream in got.values() for count in stream.values())
     print(

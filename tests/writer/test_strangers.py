@@ -9,7 +9,6 @@ import stat
 import pytest
 
 from quantlab_collector.contracts.events import Burst, StreamType
-from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.spool import Spool
 from storage.samples import HEADER, bbo, bbo_batch, write_segment
@@ -68,28 +67,11 @@ def newer_journal(path):
     path.write_bytes(data[:7] + b"\x02" + data[8:])
 
 
-def whole_parts(path):
-    spool = Spool(path.parents[1])
-    segment = SegmentId.parse(path.name)
-    header = type(HEADER)("a", segment.epoch_ms, segment.seq, HEADER.opened_ns, "0.1.0")
-    encode_segment(spool, write_segment(spool.journal_path(segment), [bbo_batch(range(3))], header=header))
-    (spool.root / "chain.json").unlink()
+def newer_pack(path):
+    spool = Spool(path.parents[2] / "another spool")
+    pack = encode_segment(spool, write_segment(spool.journal_path(HEADER.segment), [bbo_batch(range(3))]))
+    path.write_bytes(pack.path.read_bytes()[:-1] + b"\x02")
     spool.close()
-
-
-def newer_manifest(path):
-    whole_parts(path)
-    manifest = path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2', 1))
-    (path / "manifest.sha256").unlink()
-
-
-def manifest_is_a(make):
-    def parts(path):
-        path.mkdir()
-        make(path / "manifest.json")
-
-    return parts
 
 
 LEFT, ASIDE, DONE_WITH = "stays", "is put aside", "was ours, and nothing in it"
@@ -116,19 +98,18 @@ TABLE = {
     "journal/\udcff\udcfe.journal": (file, ASIDE),
     "journal/99999999999999999999-000001.journal": (file, ASIDE),
     "journal/hard": (hard_link, ASIDE),
-    "parts/1000-000021": (file, ASIDE),
-    "parts/1000-000022": (fifo, ASIDE),
-    "parts/1000-000023": (link, ASIDE),
-    "parts/1000-000024": (empty_folder, ASIDE),
-    "parts/1000-000025": (manifest_is_a(fifo), ASIDE),
-    "parts/1000-000026": (manifest_is_a(folder), ASIDE),
-    "parts/1000-000027": (manifest_is_a(file), ASIDE),
-    "parts/1000-000028": (manifest_is_a(link), ASIDE),
-    "parts/1000-000029": (newer_manifest, LEFT),
-    "parts/1000-000030.tmp": (folder, DONE_WITH),
-    "parts/1000-000031.tmp": (manifest_is_a(folder), ASIDE),
-    "parts/1000-000032.tmp": (fifo, ASIDE),
-    "parts/photos": (folder, ASIDE),
+    "packs/1000-000021.pack": (file, ASIDE),
+    "packs/1000-000022.pack": (fifo, ASIDE),
+    "packs/1000-000023.pack": (link, ASIDE),
+    "packs/1000-000024.pack": (empty_folder, ASIDE),
+    "packs/1000-000025.pack": (empty, ASIDE),
+    "packs/1000-000026.pack": (door, ASIDE),
+    "packs/1000-000027.pack": (newer_pack, LEFT),
+    "packs/1000-000028.pack.tmp": (file, DONE_WITH),
+    "packs/1000-000029.pack.tmp": (folder, ASIDE),
+    "packs/1000-000030.pack.tmp": (fifo, ASIDE),
+    "packs/1000-000031.parquet": (hard_link, ASIDE),
+    "packs/photos": (folder, ASIDE),
     "quarantine/1-earlier": (file, LEFT),
 }
 
@@ -177,12 +158,12 @@ async def test_one_stranger(name, spool, tmp_path):
     assert not bench.log.told("encode_failed")
     # The next start has nothing to say of it but what it has to leave where it is.
     again = await record(tmp_path)
-    assert len(again.log.told("spool_quarantine")) == (expected is LEFT and make in (newer_journal, newer_manifest))
+    assert len(again.log.told("spool_quarantine")) == (expected is LEFT and make in (newer_journal, newer_pack))
 
 
 async def test_all_of_them_at_once(spool, tmp_path):
-    for name in sorted(TABLE, key=lambda name: TABLE[name][0] is not newer_manifest):  # made by a spool that has no strangers yet
-        TABLE[name][0](spool / name)
+    for name, (make, _) in TABLE.items():
+        make(spool / name)
     bench = await record(tmp_path)
     told = bench.log.told("spool_quarantine")
     assert len(told) == sum(expected is ASIDE for _, expected in TABLE.values()) + 2
