@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -126,7 +127,8 @@ def _wrapped(real, is_due, when, die):
             fd = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL) if isinstance(where, Path) else where
             os.write(fd, data[: len(data) // 2])
         if when == "after":
-            real(*args, **kwargs)
+            with suppress(Exception):  # after it, however it ended
+                real(*args, **kwargs)
         return die()
 
     return deadly
