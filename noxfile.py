@@ -227,8 +227,8 @@ def s3(session: nox.Session) -> None:
     session.run("python", script, "stop", str(folder), silent=True)  # what an interrupted run left
     try:
         session.run("python", script, "start", str(folder), silent=True)
-        session.env["QUANTLAB_TEST_S3_DIR"] = str(folder)
-        pytest(session, "tests/s3", "tests/storage/test_objects_contract.py")
+        session.env.update({"QUANTLAB_TEST_S3_DIR": str(folder), "QUANTLAB_TEST_STORE_TABLE": "1"})
+        pytest(session, "tests/s3", "tests/storage/test_objects_contract.py", "tests/writer/test_store_faults_table.py")
     finally:
         session.run("python", script, "stop", str(folder), silent=True)
 
