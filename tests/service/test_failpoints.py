@@ -30,7 +30,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TRIALS = int(os.environ.get("QUANTLAB_TEST_FAILPOINT_TRIALS", "0"))
 """Of each point in each manner; with 0 each point has one of its manners, in turn."""
 KILLED = str(Path(__file__).with_name("killed.py"))
-ONCE = {"recovered", "spool opened", "spool looked through", "abandoned looked for"}
+ONCE = {"recovered", "spool opened", "spool looked through", "abandoned looked for", "claim put"}
 """What happens once in a process's life; the rest is met at the first time (then it is recovering) or a later one."""
 IN_A_ROW = (
     "spool looked through:after:1",
