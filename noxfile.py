@@ -212,6 +212,8 @@ def soak(session: nox.Session) -> None:
         QUANTLAB_TEST_POWER_STATES="100000",
         QUANTLAB_TEST_DISK_MATRIX="1",
         QUANTLAB_TEST_BIT_FLIPS="10000",
+        QUANTLAB_TEST_OUTAGE_SECONDS="300",
+        QUANTLAB_TEST_OUTAGE_RATE="20000",
     )
     # No limit for a single test: these are meant to take long.
     pytest(session, "tests/service", "tests/storage", "tests/writer", "--capture=no", "-o", "faulthandler_timeout=0")
