@@ -38,7 +38,7 @@ from storage.samples import bbo, trade
 from writer.workbench import Bench, Log, options_with, until
 
 STATES = int(os.environ.get("QUANTLAB_TEST_POWER_STATES", "3000"))
-ENOUGH = 2
+ENOUGH = 1
 """So many violations show that a mutant is found."""
 AGAIN = 0.2
 """So many of the restarts lose their power, too."""
@@ -403,6 +403,6 @@ def test_the_test_finds_what_is_wrong(mutant, place, monkeypatch):
     # The restart works as it should, but for what only a restart does.
     if not (isinstance(mutant, list) and mutant[0][0] is recovery):
         monkeypatch.undo()
-    found, cuts, _ = violations(disk, place / "state", 2000, enough=ENOUGH)
+    found, cuts, _ = violations(disk, place / "state", 10_000, enough=ENOUGH)
     assert len(found) == ENOUGH
     print(f"{ENOUGH} violations in {cuts} power cuts, such as: {found[0][0]}")
