@@ -4,6 +4,7 @@
     ├── signals            first signal: stop taking in; second: be gone
     ├── status             the HTTP window
     ├── watch              looks at the state once a second, and tells
+    ├── loop lag           how late the loop is
     └── sink
         ├── writer         ends when the last sender of the queue has closed, and everything is in the store
         ├── raw archive    only if it is wanted: frames beside the events, through a queue of their own
@@ -48,6 +49,7 @@ from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Lo
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
+from quantlab_collector.status.loop_lag import run_loop_lag
 from quantlab_collector.status.serve import serve_status
 from quantlab_collector.status.watch import run_watch
 from quantlab_collector.storage.objects import Objects, open_objects
@@ -96,6 +98,7 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
         async with trio.open_nursery() as root:
             await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
             url = await root.start(_serve_status, config, state, health, window)
+            root.start_soon(run_loop_lag, state.latencies, name="loop lag")
             await root.start(partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat))
             _tell_start(config, notices, url)
             _tell_downtime(notices, last_alive_ns)

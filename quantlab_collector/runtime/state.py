@@ -15,6 +15,7 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Downtime, Gap
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.latencies import Latencies, LatencyView
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
@@ -81,6 +82,8 @@ class WriterState:
     spool_bytes: int = 0
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
+    oldest_unsynced_ns: int | None = None
+    """When the oldest event was received that the disk does not have yet."""
     storage_fault: str | None = None
     """What the store said last, and of which kind it is, while it does not do what it is asked for."""
     shipping_blocked: str | None = None
@@ -104,6 +107,8 @@ class WriterState:
     """Events that the disk did not take when the process had to go."""
     disk_free: int | None = None
     """Bytes that the disk of the spool still takes from us."""
+    spool_max_bytes: int | None = None
+    """What the spool may hold."""
 
 
 @attrs.frozen
@@ -157,15 +162,23 @@ class Snapshot:
     unknown: Mapping[tuple[str, str], int]
     """Messages of kinds that nobody asked for, by exchange and kind."""
     last_event_ns: int | None
+    latencies: LatencyView
     rss_bytes: int
     fatal: str | None
     stopping: bool
 
     @property
+    def queue_age(self) -> float:
+        """Seconds since the oldest event was received that is in memory only; 0 when none is."""
+        return self._seconds_since(self.writer.oldest_unsynced_ns)
+
+    @property
     def upload_lag(self) -> float:
         """Seconds since the oldest segment was sealed that is not in the store; 0 when none waits."""
-        sealed_ns = self.writer.oldest_seal_ns
-        return 0.0 if sealed_ns is None else max(0.0, (self.started_ns - sealed_ns) / 1e9 + self.uptime)
+        return self._seconds_since(self.writer.oldest_seal_ns)
+
+    def _seconds_since(self, ns: int | None) -> float:
+        return 0.0 if ns is None else max(0.0, (self.started_ns - ns) / 1e9 + self.uptime)
 
 
 @attrs.define(eq=False)
@@ -179,6 +192,7 @@ class ServiceState:
     """The same instant on the monotonic clock."""
     queue_capacity: int
     books: Books = attrs.field(factory=Books)
+    latencies: Latencies = attrs.field(factory=Latencies)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
     raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
@@ -205,6 +219,7 @@ class ServiceState:
         """Feed the windows; called about once a second."""
         accounts = self.books.accounts
         self.rss_bytes = rss_bytes
+        self.latencies.turn(now)
         self._drops.sample(now, sum(account.dropped.total() for account in accounts.values()))
         self._rejects.sample(now, sum(account.rejected.total() for account in accounts.values()))
         self._reconnects.sample(now, sum(connection.reconnects for connection in self.connections))
@@ -251,6 +266,7 @@ class ServiceState:
             alignment_corrections=self.alignment.corrections,
             unknown=dict(self.unknown),
             last_event_ns=self.last_event_ns,
+            latencies=self.latencies.view(),
             rss_bytes=self.rss_bytes,
             fatal=self.fatal,
             stopping=self.stopping,

@@ -148,14 +148,16 @@ class Shipper:
 
     def _commit(self, pack: Pack, seconds: float) -> None:
         """The manifest is there: from here on the rows count as written."""
-        manifest, books = pack.manifest, self._state.books
+        manifest, books, now_ns = pack.manifest, self._state.books, time.time_ns()
         if pack.segment.epoch_ms == self._epoch_ms:
             self._state.writer.sealed_segments -= 1
             for (exchange, stream), rows in pack.rows_by_stream().items():
                 books.commit(exchange, stream, rows)
+            if manifest.parts:
+                self._state.latencies.committed(now_ns - min(part.ts_recv[0] for part in manifest.parts))
         else:
             books.recovered += manifest.rows
-        self._state.writer.last_commit_ns = time.time_ns()
+        self._state.writer.last_commit_ns = now_ns
         self._backlog.committed()
         self._notices.tell(
             SegmentCommitted(
