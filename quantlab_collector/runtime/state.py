@@ -7,7 +7,7 @@ The parts of the process write here, each its own part, synchronously. The statu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -166,6 +166,8 @@ class Snapshot:
     rss_bytes: int
     fatal: str | None
     stopping: bool
+    log_dropped: int
+    """Lines of the log that nobody will read."""
 
     @property
     def queue_age(self) -> float:
@@ -208,6 +210,7 @@ class ServiceState:
     rss_bytes: int = 0
     fatal: str | None = None
     stopping: bool = False
+    log_dropped: Callable[[], int] = int
     _drops: Window = attrs.field(factory=Window)
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
@@ -270,6 +273,7 @@ class ServiceState:
             rss_bytes=self.rss_bytes,
             fatal=self.fatal,
             stopping=self.stopping,
+            log_dropped=self.log_dropped(),
         )
 
 

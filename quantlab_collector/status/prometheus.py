@@ -77,6 +77,7 @@ def _process(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
         (((state.value,), state is standing.assessment.state) for state in ServiceHealth),
     )
     yield _gauge("state_since_timestamp_seconds", "When the present state began.", standing.since_ns / 1e9)
+    yield _counter("log_lines_dropped", "Lines of the log that nobody took in time.", snapshot.log_dropped)
     yield _gauge("ready", "Whether data is recorded and reaches the store.", not_recording(snapshot) is None)
 
 

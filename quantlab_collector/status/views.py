@@ -115,6 +115,7 @@ def metrics(snapshot: Snapshot) -> Json:
         "recovered_rows": snapshot.recovered_rows,
         "rss_mb": rss_mb(snapshot),
         "latencies": delays.as_json(snapshot),
+        "log_lines_dropped_total": snapshot.log_dropped,
     }
 
 

@@ -54,7 +54,7 @@ def state() -> ServiceState:
     books.recovered = 7
 
     state.unknown.update({("okx", "maintenance"): 2, ("okx", "news"): 1})
-    state.queue_peak = 99
+    state.queue_peak, state.log_dropped = 99, lambda: 4
     writer = state.writer
     writer.segment, writer.segment_rows, writer.segment_bytes = "1767280350872-000003", 10, 2_000
     writer.active_buffers, writer.files_written, writer.segments_committed = 2, 4, 2

@@ -74,6 +74,7 @@ def test_the_queue_and_the_process(scraped: Scrape, snapshot: Snapshot) -> None:
     assert scraped("queue_utilization_ratio") * 100 == json["queue_utilization_pct"]
     assert {stream: scraped("events_per_second", stream=stream) for stream in json["events_per_sec"]} == json["events_per_sec"]
     assert scraped("resident_memory_bytes") == 91_234_567
+    assert scraped("log_lines_dropped_total") == json["log_lines_dropped_total"]
     assert scraped("uptime_seconds") == pytest.approx(views.health(snapshot)["uptime"], abs=0.01)
     assert scraped("last_event_timestamp_seconds") == views.health(snapshot)["last_event_ts"] / 1000
     assert scraped("collector_info", version="0.1.0", instance="a") == 1

@@ -154,6 +154,7 @@ def test_metrics(snapshot: Snapshot) -> None:
             "loop_lag": {"count": 1, "sum": 0.001, "p50": 0.001, "p99": 0.001},
             "queue_age": 0.25,
         },
+        "log_lines_dropped_total": 4,
     }
 
 

@@ -27,6 +27,7 @@ from quantlab_collector.runtime.notices.process import (
     Pulse,
     StateChange,
     StatusExposed,
+    StatusFailed,
     Stopping,
 )
 from quantlab_collector.runtime.notices.raw_archive import (
@@ -89,6 +90,7 @@ __all__ = [
     "ShippingTakenOver",
     "StateChange",
     "StatusExposed",
+    "StatusFailed",
     "Stopping",
     "StoreRecovered",
     "SubscribeRefused",
