@@ -78,7 +78,7 @@ async def test_a_scraper_keeps_its_connection(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["//metrics", "/../metrics", "/%2e%2e/metrics", "/metrics/", "/" + "x" * 8192, "/%00"])
-async def test_a_path_is_right_to_the_letter_or_not_there(server: Server, path: str) -> None:
+async def test_a7_a_path_is_right_to_the_letter_or_not_there(server: Server, path: str) -> None:
     assert (await server.get(path)).startswith(b"HTTP/1.1 404")
 
 
@@ -127,9 +127,30 @@ HOST = b"Host: localhost\r\n"
         ),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), (400,)),
         (b"\xff" * 1000, (CLOSED,)),
+        (
+            b"POST /health HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /status HTTP/1.1\r\n" + HOST + b"\r\n",
+            (400, 405),
+        ),
+        (b"\n\n\n", (400, CLOSED)),
+        (b"GET /health HTTP/1.1\n" + b"Host: evil.example\n\n", (400, 421)),
+        (b"GET  /health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET\t/health\tHTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health http/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health\r\n" + HOST + b"\r\n", (400,)),
+        (b" GET /health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"X : y\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b": y\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Content-Length: 0x10\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", (400, 501)),
+        (b"GET http://evil.example@localhost/health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET \\health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\x00.evil.example\r\n\r\n", (400,)),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", (400, 404, 414, 431, CLOSED)),
     ],
 )
-async def test_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, codes: tuple[int, ...]) -> None:
+async def test_a2_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, codes: tuple[int, ...]) -> None:
     server = quick
     answer = await server.send(request_bytes)
 
@@ -150,7 +171,7 @@ async def test_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, 
         b"GET /health HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\n\r\n",
     ],
 )
-async def test_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) -> None:
+async def test_a2_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) -> None:
     server = quick
     answer = await server.send(request_bytes)
 
@@ -181,7 +202,7 @@ async def test_stop_with_idle_connections(monkeypatch, app: QuartTrio) -> None:
         assert await read_all(asked) == await read_all(silent) == b""
 
 
-async def test_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
+async def test_a1_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "WRITE_LIMIT", 0.2)
     async with serving(app) as server, await server.connect() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -209,7 +230,7 @@ async def test_the_port_is_free_afterwards(app: QuartTrio) -> None:
             assert again.port == server.port
 
 
-async def test_a_port_that_is_taken(app: QuartTrio, server: Server) -> None:
+async def test_a9_a_port_that_is_taken(app: QuartTrio, server: Server) -> None:
     with pytest.raises(
         OSError, match=rf"the status page cannot have 127\.0\.0\.1:{server.port}: Address already in use"
     ) as caught:
@@ -226,7 +247,7 @@ async def test_a_host_that_is_not_there(app: QuartTrio) -> None:
 # --------------------------------------------------------------------------------------------------------------- limits
 
 
-async def test_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
+async def test_a3_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "SEATS", 2)
     async with serving(app) as server:
         async with await server.connect(), await server.connect():
@@ -249,7 +270,7 @@ async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
+async def test_a1_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
     async with serving(app) as server:
         async with await server.connect() as silent, await server.connect() as slow, await server.connect() as asked:
@@ -263,7 +284,7 @@ async def test_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> N
                     await trio.sleep(0.02)
 
 
-async def test_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
+async def test_a10_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
     async def broken(self) -> None:
         raise RuntimeError("a bug")
 
