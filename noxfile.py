@@ -204,7 +204,14 @@ def soak(session: nox.Session) -> None:
     """The tests of whole processes, longer: a minute of each exchange with interruptions, a hundred kills."""
     install_dev(session)
     install_wheel(session)
-    session.env.update({"QUANTLAB_TEST_EXCHANGE_SECONDS": "60", "QUANTLAB_TEST_SECONDS": "60", "QUANTLAB_TEST_KILLS": "100"})
+    session.env.update(
+        {
+            "QUANTLAB_TEST_EXCHANGE_SECONDS": "60",
+            "QUANTLAB_TEST_SECONDS": "60",
+            "QUANTLAB_TEST_KILLS": "100",
+            "QUANTLAB_TEST_API_SECONDS": "60",
+        }
+    )
     pytest(session, "tests/service", "--capture=no")
 
 

@@ -1,7 +1,8 @@
 """How much of the loop's time the window may have. The recording lives in the same loop, and comes first.
 
 A request costs about a millisecond, and one of a large list more. Whoever asks as fast as he can would take the whole loop; so
-requests and new connections form a line, and the next one is let through when the one before it is paid for.
+requests form a line, and the next one is let through when the one before it is paid for. New connections form another line, so
+that neither kind keeps the other waiting.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 import trio
 
 SHARE: Final = 0.1
-"""Of the time of the loop, over more than a moment."""
+"""Of the time of the loop, over more than a moment; for each of the two lines."""
 
 REQUEST_COST: Final = 0.001
 """Seconds of reading a request and writing an answer, which nobody measures; making the answer is measured and added."""
@@ -25,7 +26,7 @@ SAVINGS: Final = 0.05
 
 
 class Budget:
-    """The line of requests, all clients together."""
+    """One line, all clients together."""
 
     def __init__(self) -> None:
         self._line = trio.Lock()

@@ -54,7 +54,8 @@ async def serve_status(
     door = _Door(app, context)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
-            in_turn = [_PatientListener(listener, app.budget) for listener in listeners]
+            budget = Budget()
+            in_turn = [_PatientListener(listener, budget) for listener in listeners]
             accept = partial(trio.serve_listeners, door.let_in, in_turn, handler_nursery=connections)
             accepting.start_soon(accept, name="status door")
             task_status.started(_url(listeners[0]))

@@ -15,7 +15,7 @@ from collections import Counter
 
 import trio
 
-FAST = 64
+FAST = 48
 PATHS = ("/health", "/metrics", "/status", "/streams", "/collectors/status", "/ready", "/nowhere")
 KINDS = ("silent", "dripping", "not reading")
 
@@ -102,10 +102,11 @@ class Flood:
 async def main(port, slow, rate):
     flood = Flood(port, rate)
     async with trio.open_nursery() as nursery:
-        for number in range(slow):
-            nursery.start_soon(flood.slow, KINDS[number % len(KINDS)])
         for number in range(FAST):
             nursery.start_soon(flood.fast, number)
+        await trio.sleep(0.5)  # the fast ones find a seat, before the slow ones take what is left
+        for number in range(slow):
+            nursery.start_soon(flood.slow, KINDS[number % len(KINDS)])
         await trio.lowlevel.wait_readable(sys.stdin.fileno())
         nursery.cancel_scope.cancel()
     print(

@@ -46,11 +46,10 @@ async def flooding(port):
         await process.stdin.aclose()
 
 
-async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, nursery, capsys):
+async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, nursery):
     simulator = await nursery.start(serve_binance, BinanceOptions(symbols=SYMBOLS, rate=EVENTS, seed=3))
     async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS)) as service:
         await service.wait_received(EVENTS)
-        _, before = await service.get("/metrics")
         async with flooding(urlsplit(service.url).port) as clients:
             await trio.sleep(SECONDS)
             # In full flow: neither the simulator nor the clients pause.
@@ -58,7 +57,6 @@ async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, nursery, c
                 assert await service.stop() == 0
         assert service.errors == ""
         (stop,) = service.told("collector_stop")
-        beats = service.told("heartbeat")
     nursery.cancel_scope.cancel()
 
     got = recorded(tmp_path / "run" / "data")
@@ -74,5 +72,4 @@ async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, nursery, c
     assert clients["longest"] < LET_GO
     assert clients["oddities"] == {}
     assert not [line for line in service.log if line["level"] in {"error", "critical"}]
-    with capsys.disabled():
-        print(json.dumps({"rows": rows, "clients": clients, "before": before["latencies"]["loop_lag"], "beats": beats[-1:]}))
+    print(json.dumps({"rows": rows, "clients": clients}))
