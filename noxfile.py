@@ -232,6 +232,16 @@ def s3(session: nox.Session) -> None:
 
 
 @nox.session
+def watch(session: nox.Session) -> None:
+    """The tests that need a real Prometheus, from Debian's package: it scrapes a collector, and checks rules and dashboard."""
+    install_dev(session)
+    install_wheel(session)
+    session.run("python", "tests/watch/prometheus_server.py", "install")
+    session.env["QUANTLAB_EXPECT_PROMETHEUS"] = "1"
+    pytest(session, "tests/watch")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew; what is locked stays unless told otherwise: nox -s lock -- --upgrade."""
     install_dev(session)
