@@ -89,7 +89,7 @@ def run(path: Path | None, symbols: tuple[str, ...] | None, simulated: bool, rat
         _fail(EXIT_CONFIG, str(fault))
     except OSError as fault:
         _fail(EXIT_ERROR, str(fault))
-    _leave(code)
+    os._exit(code)  # as in _leave; but the log was flushed line by line, and what it could not write would hold us up here
 
 
 def _simulated(playing: Iterable[Playing]) -> dict[str, str]:
