@@ -81,7 +81,7 @@ class Collector:
 
 
 @asynccontextmanager
-async def collector(folder: Path, config: str, *, environ=None):
+async def collector(folder: Path, config: str, *, environ=None, reads_log=True):
     """Start a collector in a folder; kill it at the end if it still runs."""
     folder.mkdir(exist_ok=True)
     (folder / "collector.toml").write_text(config)
@@ -92,7 +92,8 @@ async def collector(folder: Path, config: str, *, environ=None):
         process = await trio.lowlevel.open_process(command, cwd=folder, stdout=out, stderr=err, env=environment(environ))
     running = Collector(process, log)
     try:
-        await running.wait_started()
+        if reads_log:
+            await running.wait_started()
         yield running
     finally:
         if process.poll() is None:
