@@ -8,19 +8,22 @@ collector with our name in ``ownership``.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import trio
 
 from quantlab_collector.contracts.layout import manifest_key
 from quantlab_collector.contracts.manifest import Manifest, Part, Previous, decode_manifest, encode_manifest
-from quantlab_collector.runtime.notices import ForeignManifest, SegmentCommitted
+from quantlab_collector.runtime.notices import Damaged, ForeignManifest, PartSpoiled, SegmentCommitted
 from quantlab_collector.storage import files
 from quantlab_collector.storage.objects import KeyTakenError, StoreFault
-from quantlab_collector.storage.pack import Pack
+from quantlab_collector.storage.pack import Pack, SpoiledPartError, rows_by_stream
 from quantlab_collector.writer.backlog import Backlog
 from quantlab_collector.writer.context import WriterContext
+from quantlab_collector.writer.disk import Disk
 from quantlab_collector.writer.gate import MAX_IN_FLIGHT, Gate
 from quantlab_collector.writer.ownership import Ownership
 from quantlab_collector.writer.patience import Patience
@@ -45,6 +48,7 @@ class Shipper:
         self._gate = Gate(context.threads.upload, context.objects.renew, patience, context.notices)
         self._ownership = Ownership(context, self._gate)
         self._backlog = Backlog(context.notices)
+        self._disk = Disk(context.threads.upload, context.notices)
 
     async def run(self, packs: trio.MemoryReceiveChannel[Pack]) -> None:
         """Ship segments in the order in which they come; what must not be shipped stays in the spool."""
@@ -81,38 +85,55 @@ class Shipper:
         is_guarded, no_more = pack.manifest.instance == self._ownership.instance, self._backlog.complete
         if is_guarded and not await self._ownership.acquire(no_more):
             return False
-        found = await self._gate.until_done(key, lambda: self._find_manifest(pack, key))
-        if found is None:
-            await self._ship_parts(pack)
+        data = await self._gate.until_done(key, lambda: self._find_manifest(pack, key))
+        if data is None:
+            kept = await self._ship_parts(pack)
             # A manifest on the disk that names a part which is not there yet would be a lie after a power cut.
             await self._gate.until_done("parts", self._objects.settle)
-        manifest = found or encode_manifest(_following(pack.manifest, self._spool.previous(pack.manifest.instance)))
+            previous = await self._disk.until_done(lambda: self._spool.previous(pack.manifest.instance))
+            data = encode_manifest(_shipped(pack.manifest, kept, previous))
         if is_guarded and not (await self._ownership.still_ours() or await self._ownership.acquire(no_more)):
             return False
-        data = await self._gate.until_done(key, lambda: self._put_manifest(pack, key, manifest))
+        put = partial(self._put_manifest, pack, key, data)
+        stored = await self._gate.until_done(key, put)
         await self._gate.until_done("manifest", self._objects.settle)
-        self._commit(pack, time.monotonic() - started)
-        await self._threads.upload(self._spool.follow, pack.manifest.instance, Previous.of(key, data))
-        await self._threads.upload(files.remove, pack.path)
+        self._commit(pack, decode_manifest(stored), time.monotonic() - started)
+        await self._disk.until_done(partial(self._let_go, pack, key, stored))
         self._state.writer.spool_bytes = await self._threads.upload(self._spool.usage)
         return True
 
+    def _let_go(self, pack: Pack, key: str, stored: bytes) -> None:
+        """The store has it. Where something in it was spoiled, somebody may want to look at what is left."""
+        self._spool.follow(pack.manifest.instance, Previous.of(key, stored))
+        if files.exists(pack.path):  # an attempt before this one may have come so far
+            if decode_manifest(stored).parts == pack.manifest.parts:
+                files.remove(pack.path)
+            else:
+                self._spool.quarantine(pack.path)
+
     # ----------------------------------------------------------------------------------------------------------- parts
 
-    async def _ship_parts(self, pack: Pack) -> None:
+    async def _ship_parts(self, pack: Pack) -> tuple[Part, ...]:
+        """The parts that the store has now: all, but for those that the disk did not keep."""
         parts = zip(pack.manifest.parts, pack.places, strict=True)
+        spoiled: set[str] = set()
         async with trio.open_nursery() as nursery:
             for _ in range(min(MAX_IN_FLIGHT, len(pack.manifest.parts))):
-                nursery.start_soon(self._ship_some, pack, parts, name=f"upload {pack.segment}")
+                nursery.start_soon(self._ship_some, pack, parts, spoiled, name=f"upload {pack.segment}")
+        return tuple(part for part in pack.manifest.parts if part.key not in spoiled)
 
-    async def _ship_some(self, pack: Pack, parts: Iterator[tuple[Part, int]]) -> None:
+    async def _ship_some(self, pack: Pack, parts: Iterator[tuple[Part, int]], spoiled: set[str]) -> None:
         for part, place in parts:
+            try:
+                await self._gate.until_done(part.key, partial(self._put_part, pack, part, place))
+            except SpoiledPartError as fault:
+                self._notices.tell(PartSpoiled(part.key, part.rows, str(fault)))
+                spoiled.add(part.key)
+            else:
+                self._backlog.shipped(part.bytes)
 
-            def put(part: Part = part, place: int = place) -> None:
-                self._objects.put(part.key, pack.read_part(part, place))
-
-            await self._gate.until_done(part.key, put)
-            self._backlog.shipped(part.bytes)
+    def _put_part(self, pack: Pack, part: Part, place: int) -> None:
+        self._objects.put(part.key, pack.read_part(part, place))
 
     # -------------------------------------------------------------------------------------------------------- manifest
 
@@ -125,12 +146,7 @@ class Shipper:
             data = self._objects.get(key)
         except FileNotFoundError:
             return None
-        try:
-            # Which one it follows is not compared: if it is ours, it says what was so when it was put.
-            is_ours = encode_manifest(_following(decode_manifest(data), None)) == encode_manifest(pack.manifest)
-        except (msgspec.MsgspecError, ValueError):
-            is_ours = False
-        if not is_ours:
+        if not _is_ours(data, pack.manifest):
             raise ForeignManifestError(f"{key} is another collector's, which has the same instance_id")
         return data
 
@@ -146,13 +162,16 @@ class Shipper:
             return there
         return data
 
-    def _commit(self, pack: Pack, seconds: float) -> None:
-        """The manifest is there: from here on the rows count as written."""
-        manifest, books, now_ns = pack.manifest, self._state.books, time.time_ns()
+    def _commit(self, pack: Pack, manifest: Manifest, seconds: float) -> None:
+        """The manifest is there: from here on the rows count as written, and those of spoiled parts as lost."""
+        books, now_ns = self._state.books, time.time_ns()
         if pack.segment.epoch_ms == self._epoch_ms:
             self._state.writer.sealed_segments -= 1
-            for (exchange, stream), rows in pack.rows_by_stream().items():
+            stored = Counter(rows_by_stream(manifest.parts))
+            for (exchange, stream), rows in stored.items():
                 books.commit(exchange, stream, rows)
+            for (exchange, stream), rows in (Counter(pack.rows_by_stream()) - stored).items():
+                self._notices.tell(Damaged(exchange, stream, rows))
             if manifest.parts:
                 self._state.latencies.committed(now_ns - min(part.ts_recv[0] for part in manifest.parts))
         else:
@@ -171,5 +190,19 @@ class Shipper:
         )
 
 
-def _following(manifest: Manifest, previous: Previous | None) -> Manifest:
-    return msgspec.structs.replace(manifest, previous=previous)
+def _shipped(manifest: Manifest, kept: tuple[Part, ...], previous: Previous | None) -> Manifest:
+    """The manifest as it is stored: what it follows, and what the spool did not keep."""
+    lost = tuple(f"{part.key} spoiled in the spool: {part.rows} rows" for part in manifest.parts if part not in kept)
+    return msgspec.structs.replace(
+        manifest, previous=previous, parts=kept, holes=(*manifest.holes, *lost), complete=manifest.complete and not lost
+    )
+
+
+def _is_ours(data: bytes, ours: Manifest) -> bool:
+    """Whether a manifest in the store came from the same pack. What it follows and what was spoiled, the one there says."""
+    try:
+        there = decode_manifest(data)
+    except (msgspec.MsgspecError, ValueError):
+        return False
+    alike = msgspec.structs.replace(there, previous=ours.previous, parts=ours.parts, holes=ours.holes, complete=ours.complete)
+    return alike == ours and set(there.parts) <= set(ours.parts)

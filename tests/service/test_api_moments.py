@@ -8,8 +8,9 @@ import socket
 import pytest
 import trio
 
+from quantlab_collector.contracts.layout import RAW_FRAMES
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
-from service.harness import collector, config_for, run_cli
+from service.harness import collector, config_for, run_cli, start
 from storage.fault_store import FaultStore, answer, silence
 
 
@@ -69,12 +70,14 @@ async def test_what_peers_say_is_not_obeyed_by_a_terminal(form, tmp_path, nurser
     with FaultStore() as store, socket.create_server(("127.0.0.1", 0)) as place:
         port = place.getsockname()[1]
         place.close()
-        store.inject(answer(503, "Slow\x1b[31mDown", ESCAPES), times=2)
-        config = config_for(simulator, symbols=["BTCUSDT"], flush="500ms", more=store.config("v1"))
+        store.inject(answer(403, "Access\x1b[31mDenied", ESCAPES), times=1, on=lambda request: RAW_FRAMES in request.key)
+        config = config_for(
+            simulator, symbols=["BTCUSDT"], flush="500ms", more=store.config("v1") + "[raw_archive]\nenabled = true\n"
+        )
         config = config.replace('format = "json"', f'format = "{form}"').replace("port = 0", f"port = {port}")
-        async with collector(tmp_path / "run", config, environ=store.environ, reads_log=form == "json") as service:
-            service.url = f"http://127.0.0.1:{port}"
-            log = service.log_path
+        service = await start(tmp_path / "run", config, environ=store.environ)
+        service.url, log = f"http://127.0.0.1:{port}", service.log_path
+        try:
 
             def told(word):
                 return word in log.read_text()
@@ -82,13 +85,16 @@ async def test_what_peers_say_is_not_obeyed_by_a_terminal(form, tmp_path, nurser
             await until(lambda: told("ws_connect"))
             await service.wait_received(50)
             simulator.faults.say('{"error":{"code":2,"msg":"\\u001b[31mInvalid\\nrequest\\u009b1m"},"id":7}')
-            simulator.faults.say('{"e":"\\u001b[2Jweather\\u0007"}')
+            simulator.faults.say('{"stream":"x","data":{"e":"\\u001b[2Jweather\\u0007","t":1}}')
             simulator.faults.say(f'{{"e":"bookTicker","s":"{ESCAPES}"}}')
-            await until(lambda: told("unknown_message") and told("frame_rejected") and told("upload_failed"))
+            await until(lambda: told("unknown_message") and told("frame_rejected") and told("raw_upload_failed"))
             simulator.faults.close(1001, "going\x1b[31m\naway")
             await until(lambda: told("ws_disconnect"))
             pages = [(await service.get(page))[1] for page in ("/metrics", "/status", "/streams", "/collectors/status")]
             assert await service.stop() == 0
+        finally:
+            if service.process.poll() is None:
+                service.process.kill()
     nursery.cancel_scope.cancel()
     lines = log.read_text()
     assert "weather" in lines

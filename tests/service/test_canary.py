@@ -87,7 +87,9 @@ async def ask_everything(service) -> dict[str, bytes]:
     return {f"{page} as {form}": await trio.to_thread.run_sync(ask, page, form) for page in PAGES for form in FORMS}
 
 
-@pytest.mark.parametrize("source", ["environment", "file", "older names"])
+@pytest.mark.parametrize(
+    "source", ["environment", pytest.param("file", marks=pytest.mark.long), pytest.param("older names", marks=pytest.mark.long)]
+)
 async def test_no_secret_is_to_be_found_anywhere(source, tmp_path, nursery):
     simulator = await nursery.start(serve_binance, BinanceOptions(symbols=("BTCUSDT",), rate=300))
     user, password, secret, token, other = WORDS.values()

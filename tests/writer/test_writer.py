@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from quantlab_collector.contracts.events import Burst, StreamType
 from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.intake.outlet import open_queue
 from quantlab_collector.storage import files, recording
+from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from quantlab_collector.writer import segments
 from storage.samples import bbo, trade
 from writer.stores import Store
@@ -148,20 +151,60 @@ async def test_what_an_earlier_process_left_is_shipped_first_and_booked_apart(tm
     assert recovered["rows"] == 130
 
 
-async def test_a_part_that_changed_in_the_spool_is_not_shipped(tmp_path):
-    store = Store(tmp_path / "data")
-    store.fail("put", among="exchange=")
-    bench = Bench(tmp_path, objects=store, options=options_with(flush=0.1))
-    with trio.CancelScope() as scope:
-        async with bench.writing() as outlet:
-            outlet.offer([bbo_burst(range(100))])
-            await until(lambda: bench.log.told("upload_failed"))
-            scope.cancel()
-    (pack,) = (tmp_path / "spool" / "packs").glob("*.pack")
-    pack.write_bytes(b"x" + pack.read_bytes()[1:])
-    with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="is not what it was"), flatten_subgroups=True):
-        async with Bench(tmp_path).writing():
-            await trio.sleep_forever()
+async def test_a_part_that_changed_in_the_spool_is_not_shipped_and_the_others_are(tmp_path):
+    class Slow(LocalObjects):
+        opened = threading.Event()
+
+        def put(self, key, data):
+            if key.startswith("exchange=") and not self.opened.is_set():
+                raise StoreFault("not yet")
+            super().put(key, data)
+
+    objects = Slow(tmp_path / "data")
+    options = options_with(flush=0.1, retry_first=Seconds(0.01), retry_cap=Seconds(0.02))
+    bench = Bench(tmp_path, objects=objects, options=options)
+    async with bench.writing() as outlet:
+        outlet.offer([bbo_burst(range(100)), trade_burst(range(30))])
+        await until(lambda: bench.log.told("upload_failed"))
+        (pack,) = (tmp_path / "spool" / "packs").glob("*.pack")
+        pack.write_bytes(b"x" + pack.read_bytes()[1:])
+        objects.opened.set()
+        await until(lambda: bench.log.told("segment_committed"))
+        outlet.offer([bbo_burst(range(100, 150))])
+    assert (bench.identity.written, bench.identity.dropped, bench.identity.pending) == (80, 100, 0)
+    assert bench.state.books.account("x", "bbo").dropped == {"damaged": 100}
+    summary = bench.stored()
+    assert {h.partition.stream.value: h.rows for h in summary.holdings} == {"bbo": 50, "trade": 30}
+    ((_, holes),) = summary.incomplete
+    assert re.fullmatch(r"exchange=x/stream=bbo/\S+ spoiled in the spool: 100 rows", holes[0])
+    assert [(loss.stream, loss.reason, loss.count) for loss in summary.drops] == [("bbo", "damaged", 100)]
+    assert len(list((tmp_path / "spool" / "quarantine").iterdir())) == 1
+    assert bench.log.told("part_spoiled")
+
+
+async def test_what_was_committed_is_adopted_when_it_is_found_again(tmp_path):
+    """The process went between the manifest and the note that it is there; meanwhile a part spoiled in the spool."""
+    first = Bench(tmp_path)
+    spared = []
+    remove = files.remove
+
+    def spare(path, **options):
+        if path.suffix == ".pack":
+            spared.append((path, path.read_bytes()))
+        remove(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "remove", spare)
+        async with first.writing() as outlet:
+            outlet.offer([bbo_burst(range(10))])
+    ((path, data),) = spared
+    path.write_bytes(b"x" + data[1:])
+    second = Bench(tmp_path)
+    async with second.writing() as outlet:
+        outlet.offer([bbo_burst(range(10, 15))])
+    assert second.stored().rows == 15
+    assert not second.log.told("part_spoiled")
+    assert list((tmp_path / "spool" / "packs").iterdir()) == []
 
 
 async def test_a_sync_that_failed_is_never_tried_again_on_the_same_file(tmp_path, monkeypatch):

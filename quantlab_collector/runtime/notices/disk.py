@@ -57,6 +57,28 @@ class EncodeFailed(Notice):
 
 
 @attrs.frozen
+class SpoolRefused(Notice):
+    """The disk does not let the spool note that something was shipped. It is tried again, and the next segment waits."""
+
+    event: ClassVar[str] = "spool_refused"
+    level: ClassVar[int] = ERROR
+    flood: ClassVar[bool] = True
+    fault: str
+    retry_in: float
+
+
+@attrs.frozen
+class PartSpoiled(Notice):
+    """A part is not what it was when it was encoded. It is not shipped; the manifest tells, and what is left is put aside."""
+
+    event: ClassVar[str] = "part_spoiled"
+    level: ClassVar[int] = ERROR
+    key: str
+    rows: int
+    fault: str
+
+
+@attrs.frozen
 class RecoveryFailed(Notice):
     """Something that an earlier process left cannot be looked at. It stays where it is, for the next start."""
 

@@ -47,10 +47,10 @@ class LostAtStop(Notice):
 
 
 @attrs.frozen
-class JournalDamaged(Notice):
+class Damaged(Notice):
     """Events that were brought to the disk, and that the disk did not give back. The manifest of their segment tells the hole."""
 
-    event: ClassVar[str] = "journal_damaged"
+    event: ClassVar[str] = "damaged"
     level: ClassVar[int] = ERROR
     exchange: str
     stream: StreamType
