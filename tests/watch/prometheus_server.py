@@ -67,7 +67,10 @@ class Server:
                 stderr=log,
             )
 
-    def stop(self) -> None:
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(30)
 

@@ -48,12 +48,9 @@ def test_the_configuration_and_the_rules_are_sound() -> None:
 async def test_a_real_prometheus_scrapes_a_collector(tmp_path, nursery) -> None:
     simulator = await nursery.start(serve_binance, BinanceOptions(symbols=SYMBOLS, rate=1000))
     async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS, flush="1s")) as service:
-        server = Server(tmp_path / "prometheus", free_port(), urlsplit(service.url).netloc)
-        try:
+        with Server(tmp_path / "prometheus", free_port(), urlsplit(service.url).netloc) as server:
             await watch(server)
             await check_what_is_exposed(service)
-        finally:
-            await trio.to_thread.run_sync(server.stop)
         assert await service.stop() == 0
     nursery.cancel_scope.cancel()
 
