@@ -4,6 +4,7 @@
     ├── signals            first signal: stop taking in; second: be gone
     ├── status             the HTTP window
     ├── watch              looks at the state once a second, and tells
+    ├── loop lag           how late the loop is
     └── sink
         ├── writer         ends when the last sender of the queue has closed, and everything is in the store
         ├── raw archive    only if it is wanted: frames beside the events, through a queue of their own
@@ -20,6 +21,7 @@ import signal
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
@@ -49,7 +51,8 @@ from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Lo
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
-from quantlab_collector.status.serve import serve_status
+from quantlab_collector.status.keep import keep_serving
+from quantlab_collector.status.loop_lag import run_loop_lag
 from quantlab_collector.status.watch import run_watch
 from quantlab_collector.storage.objects import Objects, open_objects
 from quantlab_collector.storage.spool import Spool
@@ -85,9 +88,18 @@ def plans_of(config: Config) -> dict[str, tuple[ConnectionPlan, ...]]:
     return {name: EXCHANGES[name].plan(wanted(config, EXCHANGES[name])) for name in config.enabled_exchanges}
 
 
-async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED) -> int:
-    """Record until a signal comes; the exit code. What goes wrong beyond repair is raised."""
-    notices = Notices(_new_state(config), log)
+async def serve(
+    config: Config,
+    log: Log,
+    log_dropped: Callable[[], int] = int,
+    *,
+    task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
+) -> int:
+    """Record until a signal comes; the exit code. What goes wrong beyond repair is raised.
+
+    ``log_dropped`` tells how many lines of the log got lost.
+    """
+    notices = Notices(_new_state(config, log_dropped), log)
     state = notices.state
     spool = Spool(config.spool.dir)
     last_alive_ns = spool.last_alive_ns()
@@ -96,7 +108,8 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
     try:
         async with trio.open_nursery() as root:
             await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
-            url = await root.start(_serve_status, config, state, health, window)
+            url = await root.start(_serve_status, config, notices, health, window)
+            root.start_soon(run_loop_lag, state.latencies, name="loop lag")
             await root.start(
                 partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat, silence=config.silence)
             )
@@ -125,13 +138,14 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
     return exit_code
 
 
-def _new_state(config: Config) -> ServiceState:
+def _new_state(config: Config, log_dropped: Callable[[], int]) -> ServiceState:
     return ServiceState(
         instance=config.collector.instance_id,
         version=__version__,
         started_ns=time.time_ns(),
         started=time.monotonic(),
         queue_capacity=config.queue.max_events,
+        log_dropped=log_dropped,
     )
 
 
@@ -170,7 +184,7 @@ def _be_gone(seconds: float) -> None:
 
 async def _serve_status(
     config: Config,
-    state: ServiceState,
+    notices: Notices,
     health: Health,
     window: Window,
     *,
@@ -180,8 +194,8 @@ async def _serve_status(
         if not config.status.enabled:
             task_status.started(None)
             return
-        app = create_app(lambda: state.snapshot(time.monotonic()), lambda: health.standing, config.status)
-        await serve_status(app, config.status, window.close, task_status=task_status)
+        app = create_app(lambda: notices.state.snapshot(time.monotonic()), lambda: health.standing, config.status)
+        await keep_serving(app, config.status, window.close, notices, task_status=task_status)
     finally:
         window.closed.set()
 

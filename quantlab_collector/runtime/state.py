@@ -7,7 +7,7 @@ The parts of the process write here, each its own part, synchronously. The statu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -16,6 +16,7 @@ from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Do
 from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.latencies import Latencies, LatencyView
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
@@ -89,6 +90,8 @@ class WriterState:
     spool_bytes: int = 0
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
+    oldest_unsynced_ns: int | None = None
+    """When the oldest event was received that the disk does not have yet."""
     storage_fault: str | None = None
     """What the store said last, and of which kind it is, while it does not do what it is asked for."""
     shipping_blocked: str | None = None
@@ -112,6 +115,8 @@ class WriterState:
     """Events that the disk did not take when the process had to go."""
     disk_free: int | None = None
     """Bytes that the disk of the spool still takes from us."""
+    spool_max_bytes: int | None = None
+    """What the spool may hold."""
 
 
 @attrs.frozen
@@ -167,15 +172,25 @@ class Snapshot:
     unknown: Mapping[tuple[str, str], int]
     """Messages of kinds that nobody asked for, by exchange and kind."""
     last_event_ns: int | None
+    latencies: LatencyView
     rss_bytes: int
     fatal: str | None
     stopping: bool
+    log_dropped: int
+    """Lines of the log that nobody will read."""
+
+    @property
+    def queue_age(self) -> float:
+        """Seconds since the oldest event was received that is in memory only; 0 when none is."""
+        return self._seconds_since(self.writer.oldest_unsynced_ns)
 
     @property
     def upload_lag(self) -> float:
         """Seconds since the oldest segment was sealed that is not in the store; 0 when none waits."""
-        sealed_ns = self.writer.oldest_seal_ns
-        return 0.0 if sealed_ns is None else max(0.0, (self.started_ns - sealed_ns) / 1e9 + self.uptime)
+        return self._seconds_since(self.writer.oldest_seal_ns)
+
+    def _seconds_since(self, ns: int | None) -> float:
+        return 0.0 if ns is None else max(0.0, (self.started_ns - ns) / 1e9 + self.uptime)
 
 
 @attrs.define(eq=False)
@@ -189,6 +204,7 @@ class ServiceState:
     """The same instant on the monotonic clock."""
     queue_capacity: int
     books: Books = attrs.field(factory=Books)
+    latencies: Latencies = attrs.field(factory=Latencies)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
     raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
@@ -203,6 +219,7 @@ class ServiceState:
     rss_bytes: int = 0
     fatal: str | None = None
     stopping: bool = False
+    log_dropped: Callable[[], int] = int
     _drops: Window = attrs.field(factory=Window)
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
@@ -214,6 +231,7 @@ class ServiceState:
         """Feed the windows; called about once a second."""
         accounts = self.books.accounts
         self.rss_bytes = rss_bytes
+        self.latencies.turn(now)
         self._drops.sample(now, sum(account.dropped.total() for account in accounts.values()))
         self._rejects.sample(now, sum(account.rejected.total() for account in accounts.values()))
         self._reconnects.sample(now, sum(connection.reconnects for connection in self.connections))
@@ -262,9 +280,11 @@ class ServiceState:
             alignment_corrections=self.alignment.corrections,
             unknown=dict(self.unknown),
             last_event_ns=self.last_event_ns,
+            latencies=self.latencies.view(),
             rss_bytes=self.rss_bytes,
             fatal=self.fatal,
             stopping=self.stopping,
+            log_dropped=self.log_dropped(),
         )
 
 

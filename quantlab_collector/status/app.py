@@ -6,6 +6,7 @@ It gets two callables that give frozen copies, and no object of the running serv
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from quantlab_collector.runtime.health import Standing
 from quantlab_collector.runtime.state import Snapshot
 from quantlab_collector.status import prometheus, trouble_views, views
 from quantlab_collector.status.accept import Form, wanted_form
+from quantlab_collector.status.budget import REQUEST_COST, Budget
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
 
@@ -43,9 +45,10 @@ ENDPOINTS: Final = ("/health", "/ready", "/streams", "/gaps", "/metrics", "/stat
 _log = logging.getLogger(__name__)
 
 
-def create_app(snapshot: Callable[[], Snapshot], health: Callable[[], Standing], options: StatusOptions) -> QuartTrio:
+def create_app(snapshot: Callable[[], Snapshot], health: Callable[[], Standing], options: StatusOptions) -> StatusApp:
     """The application."""
-    app = _StatusApp(__name__, static_folder=None)
+    app = StatusApp(__name__, static_folder=None)
+    app.budget = Budget()
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = 1024  # nobody reads a body; this bounds what is kept of one
     app.url_map.merge_slashes = False  # a path is right to the letter, or it is not there
@@ -159,15 +162,26 @@ class _FinishedConnection(TrioASGIHTTPConnection):
         nursery.cancel_scope.cancel()
 
 
-class _StatusApp(QuartTrio):
+class StatusApp(QuartTrio):
+    """Quart, where what is asked waits for its turn, and is answered in this thread."""
+
     asgi_http_class = _FinishedConnection
+    budget: Budget
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """A request of whatever kind waits for its turn."""
+        await self.budget.wait_turn(REQUEST_COST)
+        await super().__call__(scope, receive, send)
 
     def sync_to_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Quart would call plain functions in threads. These are short and look at the state: they belong where the state is."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             await trio.lowlevel.checkpoint()
-            return func(*args, **kwargs)
+            began = time.perf_counter()
+            answer = func(*args, **kwargs)
+            self.budget.spend(time.perf_counter() - began)
+            return answer
 
         return call
 

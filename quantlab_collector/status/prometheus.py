@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from quantlab_collector.runtime.health import ServiceHealth, Standing, not_recording, queue_pct
 from quantlab_collector.runtime.lifecycle import UP, State
 from quantlab_collector.runtime.state import Snapshot
+from quantlab_collector.status import delays
 from quantlab_collector.status.views import data_loss_pct, topic_state
 
 Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
@@ -59,6 +60,7 @@ class _Exposition(Collector):
         yield from _connections(self._snapshot)
         yield from _signals(self._snapshot)
         yield from _writer(self._snapshot)
+        yield from delays.families(self._snapshot)
         if self._snapshot.raw_archive.enabled:
             yield from _raw_archive(self._snapshot)
 
@@ -79,6 +81,7 @@ def _process(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
         (((state.value,), state is standing.assessment.state) for state in ServiceHealth),
     )
     yield _gauge("state_since_timestamp_seconds", "When the present state began.", standing.since_ns / 1e9)
+    yield _counter("log_lines_dropped", "Lines of the log that nobody took in time.", snapshot.log_dropped)
     yield _gauge("ready", "Whether data is recorded and reaches the store.", not_recording(snapshot) is None)
 
 
@@ -168,6 +171,9 @@ def _writer(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("segment_bytes", "Bytes of the open segment.", writer.segment_bytes)
     yield _gauge("sealed_segments", "Segments sealed and not yet committed.", writer.sealed_segments)
     yield _gauge("spool_bytes", "Bytes in the spool.", writer.spool_bytes)
+    yield _gauges("spool_capacity_bytes", "What the spool may hold.", (), _known(writer.spool_max_bytes))
+    yield _gauges("disk_free_bytes", "What the disk of the spool still takes.", (), _known(writer.disk_free))
+    yield _gauge("recording_hindered", "Whether the local disk takes no events at present.", writer.obstacle is not None)
     yield _gauge("upload_slots", "How many uploads may go on at once; fewer while the store throttles.", writer.upload_slots)
     yield _gauge("backlog_segments", "Segments encoded and not yet committed.", writer.backlog_segments)
     yield _gauge("backlog_bytes", "Bytes of parts encoded and not yet in the store.", writer.backlog_bytes)
@@ -216,7 +222,11 @@ def _counters(name: str, text: str, labels: Sequence[str], rows: Rows) -> Metric
 
 def _time(name: str, text: str, ns: int | None) -> Metric:
     """A moment; no sample as long as there was none."""
-    return _gauges(name, text, (), [] if ns is None else [((), ns / 1e9)])
+    return _gauges(name, text, (), _known(None if ns is None else ns / 1e9))
+
+
+def _known(value: float | None) -> Rows:
+    return [] if value is None else [((), value)]
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:

@@ -15,6 +15,7 @@ from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.health import Standing, not_recording, queue_pct
 from quantlab_collector.runtime.notices import plain_text
 from quantlab_collector.runtime.state import ConnectionView, Snapshot
+from quantlab_collector.status import delays
 from quantlab_collector.status.times import iso, millis
 from quantlab_collector.status.trouble_views import Freshness, last_seen
 
@@ -117,6 +118,8 @@ def metrics(snapshot: Snapshot) -> Json:
         "unknown_messages": _unknown(snapshot),
         "recovered_rows": snapshot.recovered_rows,
         "rss_mb": rss_mb(snapshot),
+        "latencies": delays.as_json(snapshot),
+        "log_lines_dropped_total": snapshot.log_dropped,
     }
 
 

@@ -122,7 +122,7 @@ async def test_head_is_get_without_the_body(app: QuartTrio, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND", "get"])
 @pytest.mark.parametrize("path", ["/metrics", "/collectors/status/binance", "/nowhere", "*"])
-async def test_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) -> None:
+async def test_a4_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) -> None:
     if method == "get":
         method = "GETS"
     response = await get(app, path, method=method)
@@ -160,7 +160,7 @@ async def test_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) 
         "/favicon.ico",
     ],
 )
-async def test_a_path_is_right_to_the_letter_or_not_there(app: QuartTrio, path: str) -> None:
+async def test_a7_a_path_is_right_to_the_letter_or_not_there(app: QuartTrio, path: str) -> None:
     response = await get(app, path)
 
     assert response.status_code == 404
@@ -179,7 +179,7 @@ async def test_a_query_changes_nothing(app: QuartTrio) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
-async def test_headers_on_every_answer(app: QuartTrio, path: str) -> None:
+async def test_a6_headers_on_every_answer(app: QuartTrio, path: str) -> None:
     response = await get(app, path)
 
     assert response.headers["Cache-Control"] == "no-store"
@@ -192,7 +192,7 @@ async def test_headers_on_every_answer(app: QuartTrio, path: str) -> None:
     assert "Set-Cookie" not in response.headers
 
 
-async def test_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> None:
+async def test_a6_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> None:
     response = await get(app, "/metrics", origin="https://evil.example")
 
     assert not [name for name, _ in response.headers if name.lower().startswith("access-control-")]
@@ -236,7 +236,7 @@ async def test_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> No
         ("::1", False),
     ],
 )
-async def test_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -> None:
+async def test_a5_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -> None:
     response = await get(app, "/health", host=host)
 
     assert response.status_code == (200 if allowed else 421)
@@ -245,11 +245,11 @@ async def test_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -
         assert all(response.headers[name] == value for name, value in HEADERS.items())
 
 
-async def test_the_host_is_looked_at_before_anything_else(app: QuartTrio) -> None:
+async def test_a5_the_host_is_looked_at_before_anything_else(app: QuartTrio) -> None:
     assert (await get(app, "/nowhere", method="POST", host="evil.example")).status_code == 421
 
 
-async def test_forwarded_headers_are_not_believed(app: QuartTrio) -> None:
+async def test_a5_forwarded_headers_are_not_believed(app: QuartTrio) -> None:
     forwarded = {"X-Forwarded-Host": "localhost", "Forwarded": "host=localhost"}
 
     assert (await get(app, "/health", host="evil.example", **forwarded)).status_code == 421

@@ -162,6 +162,15 @@ def test_metrics(snapshot: Snapshot) -> None:
         "unknown_messages": {"okx": {"maintenance": 2, "news": 1}},
         "recovered_rows": 7,
         "rss_mb": 91.2,
+        "latencies": {
+            "transit": {"okx/trade": {"count": 3, "sum": 0.1, "p50": 0.05, "p99": 0.1}},
+            "transit_least": {"okx": -0.002},
+            "to_sync": {"okx/trade": {"count": 1, "sum": 0.4, "p50": 0.5, "p99": 0.5}},
+            "to_commit": {"count": 1, "sum": 61.0, "p50": 75.0, "p99": 75.0},
+            "loop_lag": {"count": 1, "sum": 0.001, "p50": 0.001, "p99": 0.001},
+            "queue_age": 0.25,
+        },
+        "log_lines_dropped_total": 4,
     }
 
 

@@ -38,6 +38,7 @@ from quantlab_collector.runtime.notices.process import (
     Pulse,
     StateChange,
     StatusExposed,
+    StatusFailed,
     Stopping,
 )
 from quantlab_collector.runtime.notices.raw_archive import (
@@ -116,6 +117,7 @@ __all__ = [
     "SpoolRefused",
     "StateChange",
     "StatusExposed",
+    "StatusFailed",
     "Stopping",
     "StoreRecovered",
     "StreamMute",

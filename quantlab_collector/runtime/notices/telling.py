@@ -73,8 +73,12 @@ def plain(value: object) -> object:
 
 def plain_text(text: str) -> str:
     """Cut, and shorn of control characters."""
-    shown = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
-    return shown if shown.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return shown(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")
+
+
+def shown(text: str) -> str:
+    """Shorn of control characters, which a terminal would obey: they are written out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Notices:
