@@ -15,9 +15,12 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Downtime, Gap
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.history import History, Point
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
+from quantlab_collector.runtime.recent_trades import RecentTrades
+from quantlab_collector.runtime.told import RecentlyTold, Told
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -75,6 +78,8 @@ class WriterState:
     files_written: int = 0
     segments_committed: int = 0
     in_flight_uploads: int = 0
+    uploading: dict[str, int] = attrs.field(factory=dict)
+    """What the store is being asked for at present, and since when, ns."""
     upload_failures: int = 0
     sealed_segments: int = 0
     """Sealed, and not yet committed."""
@@ -160,6 +165,9 @@ class Snapshot:
     rss_bytes: int
     fatal: str | None
     stopping: bool
+    history: tuple[Point, ...]
+    """Of the last 15 minutes; the times count from the start."""
+    told: tuple[Told, ...]
 
     @property
     def upload_lag(self) -> float:
@@ -194,6 +202,10 @@ class ServiceState:
     rss_bytes: int = 0
     fatal: str | None = None
     stopping: bool = False
+    trades: RecentTrades | None = None
+    """Where they are kept for looking at."""
+    told: RecentlyTold = attrs.field(factory=RecentlyTold)
+    _history: History = attrs.field(factory=History)
     _drops: Window = attrs.field(factory=Window)
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
@@ -211,6 +223,9 @@ class ServiceState:
         received: Counter[str] = Counter()
         for (_, stream), account in accounts.items():
             received[stream] += account.received
+        self._history.sample(now - self.started, received)
+        if self.trades is not None:
+            self.trades.settle()
         for stream, total in received.items():
             if stream not in self._received:
                 self._received[stream] = Window(RATE_SECONDS + 1)
@@ -239,7 +254,7 @@ class ServiceState:
             queue_capacity=self.queue_capacity,
             queue_peak=self.queue_peak,
             connections=tuple(_view(connection) for connection in self.connections),
-            writer=attrs.evolve(self.writer),
+            writer=attrs.evolve(self.writer, uploading=dict(self.writer.uploading)),
             raw_archive=self.raw_archive.copy(),
             events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
             drops_15m=self._drops.change(),
@@ -254,6 +269,8 @@ class ServiceState:
             rss_bytes=self.rss_bytes,
             fatal=self.fatal,
             stopping=self.stopping,
+            history=self._history.points(),
+            told=self.told.all(),
         )
 
 
