@@ -37,7 +37,7 @@ class RecentlyTold:
     def add(self, at_ns: int, level: int, event: str, fields: Mapping[str, Any]) -> None:
         """Keep a line. Its texts were cleaned for the log; addresses are covered here, as the log does it."""
         self._number += 1
-        text = mask_addresses(" · ".join(f"{key} {_shown(value)}" for key, value in fields.items()))
+        text = mask_addresses(" · ".join(f"{key} {_shown(value)}" for key, value in fields.items() if value not in ("", ())))
         self._ring.append(Told(self._number, at_ns, level, event, text if len(text) <= LONGEST else text[:LONGEST] + "…"))
 
     def all(self) -> tuple[Told, ...]:

@@ -7,7 +7,9 @@ import itertools
 import json
 import math
 import shutil
-from contextlib import asynccontextmanager
+import subprocess
+import time
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,10 @@ class Failed(Exception):
 class Page:
     """A tab."""
 
-    def __init__(self, send, session: str) -> None:
+    def __init__(self, send, session: str, target: str) -> None:
         self._send = send
         self._session = session
+        self.target = target
         self.complaints: list[str] = []
         """What a developer would see in red: exceptions, errors, what the policy forbade."""
         self.requests: list[str] = []
@@ -89,7 +92,7 @@ class Page:
 
 
 class Browser:
-    """The connection to it."""
+    """A connection to it."""
 
     def __init__(self, socket) -> None:
         self._socket = socket
@@ -121,40 +124,42 @@ class Browser:
     async def new_page(self) -> Page:
         target = (await self.send("Target.createTarget", {"url": "about:blank"}))["targetId"]
         session = (await self.send("Target.attachToTarget", {"targetId": target, "flatten": True}))["sessionId"]
-        page = self._pages[session] = Page(self.send, session)
+        page = self._pages[session] = Page(self.send, session, target)
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.call(f"{domain}.enable")
         return page
 
 
-@asynccontextmanager
-async def chromium(folder: Path):
-    """A browser with a profile of its own in a folder."""
-    profile = folder / "chromium"
-    log = (folder / "chromium.log").open("wb")
-    with log:
-        process = await trio.lowlevel.open_process(
-            [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log
-        )
+@contextmanager
+def chromium(folder: Path):
+    """A browser with a profile of its own in a folder; gives the address for its DevTools."""
+    profile = folder / "profile"
+    with (folder / "chromium.log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log)
     try:
-        async with open_websocket_url(await _address(process, profile), max_message_size=2**26) as socket:
-            async with trio.open_nursery() as nursery:
-                browser = Browser(socket)
-                nursery.start_soon(browser.listen)
-                yield browser
-                nursery.cancel_scope.cancel()
+        yield _address(process, profile)
     finally:
         process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+        process.wait()
 
 
-async def _address(process, profile: Path) -> str:
-    port_file = profile / "DevToolsActivePort"
-    with trio.fail_after(START_LIMIT):
-        while True:
-            assert process.poll() is None, "Chromium has ended"
-            lines = port_file.read_text().split("\n") if port_file.exists() else []
-            if len(lines) == 2:
-                return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            await trio.sleep(0.05)
+def _address(process, profile: Path) -> str:
+    port_file, deadline = profile / "DevToolsActivePort", time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "Chromium has ended"
+        lines = port_file.read_text().split("\n") if port_file.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    raise AssertionError("Chromium does not come up")
+
+
+@asynccontextmanager
+async def connected(address: str):
+    """Speak with a browser that runs."""
+    async with open_websocket_url(address, max_message_size=2**26) as socket:
+        async with trio.open_nursery() as nursery:
+            browser = Browser(socket)
+            nursery.start_soon(browser.listen)
+            yield browser
+            nursery.cancel_scope.cancel()

@@ -4,6 +4,8 @@ import { at, fill, make, mark, rate, say } from "/page/dom.js";
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 48;
+const ORDER = ["bbo", "trade", "mark_price", "funding", "open_interest"];
+const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 function create(stream) {
   const item = make("li");
@@ -37,7 +39,7 @@ function draw(item, { name, now, points, peak }) {
 
 export function drawRates({ uptime, history, metrics }) {
   const names = new Set([...Object.keys(metrics.events_per_sec), ...Object.keys(history.events_per_sec)]);
-  const streams = [...names].map((name) => {
+  const streams = [...names].sort((a, b) => place(a) - place(b)).map((name) => {
     const series = history.events_per_sec[name] ?? [];
     const peak = Math.max(0, ...series);
     const points = series.map((value, n) => [Math.max(0, 1 - (uptime - history.at[n]) / history.span), peak ? value / peak : 0]);

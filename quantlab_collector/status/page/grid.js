@@ -1,7 +1,7 @@
 // Exchange × symbol × stream, by freshness. A number is the milliseconds since something came; a word says why there is none.
 import { at, count, fill, make, mark, say } from "/page/dom.js";
 
-const SHORT = { bbo: "bbo", trade: "trade", mark_price: "mark", funding: "funding", open_interest: "open int." };
+const SHORT = { bbo: "bbo", trade: "trade", mark_price: "mark", funding: "funding", open_interest: "OI" };
 // Up to when a stream is fresh, and up to when merely quiet; seconds.
 const PACE = { bbo: [5, 60], mark_price: [5, 60], trade: [60, 900], funding: [120, 900], open_interest: [120, 900] };
 const WORDS = {
@@ -17,7 +17,7 @@ const MANY = 40;
 
 function age(ms) {
   const seconds = ms / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 1.5) return "now";
   if (seconds < 100) return `${Math.round(seconds)} s`;
   return seconds < 6000 ? `${Math.round(seconds / 60)} m` : `${Math.round(seconds / 3600)} h`;
 }
@@ -28,10 +28,12 @@ function judge(cell, stream) {
   if (typeof cell !== "number") return WORDS[cell] ?? ["old", cell, cell];
   const [fresh, quiet] = PACE[stream] ?? [60, 900];
   const text = age(cell);
-  if (cell < fresh * 1000) return ["fresh", text, `${text} ago`];
-  if (cell < quiet * 1000) return ["quiet-cell", text, `quiet for ${text}`];
-  return ["old", `! ${text}`, `old: ${text} ago`];
+  if (cell < fresh * 1000) return ["fresh", text, `last message ${ago(text)}`];
+  if (cell < quiet * 1000) return ["quiet-cell", text, `quiet, last message ${ago(text)}`];
+  return ["old", `! ${text}`, `old, last message ${ago(text)}`];
 }
+
+const ago = (text) => (text === "now" ? "just now" : `${text} ago`);
 
 function createTable({ exchange, streams }) {
   const block = make("div");

@@ -43,12 +43,14 @@ export function drawAccount({ metrics: { identity } }) {
   say(at("account-verdict"), identity.holds ? "✓ The books balance." : `✕ The books do not balance: ${count(Math.abs(identity.received - sum))} events are unaccounted for.`);
 }
 
+const nameOf = (c) => `${c.exchange}/${c.connection}`;
 const LABELS = ["", "State", "Since", "Last message", "Failed attempts", "Reconnects", "Messages"];
 
 export function drawConnections({ connections }) {
-  fill(at("connections"), connections, (c) => `${c.exchange}/${c.connection}`, (c) => {
+  connections.sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  fill(at("connections"), connections, nameOf, (c) => {
     const row = make("tr");
-    const name = make("th", "", `${c.exchange}/${c.connection}`);
+    const name = make("th", "", nameOf(c));
     name.scope = "row";
     row.append(name);
     for (const label of LABELS.slice(1)) {
