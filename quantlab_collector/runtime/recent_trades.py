@@ -1,7 +1,7 @@
 """The newest trades of each symbol, for looking at. The recording does not know of this.
 
-On the way of an event a list of trades is put aside as it is, and nothing else. Once a second the lists are taken apart; only then
-does anybody look at a single trade.
+On the way of an event a list of trades is put aside as it is. Once a second the lists are taken apart, and only then does anybody
+look at a single trade.
 """
 
 from __future__ import annotations

@@ -95,14 +95,18 @@ def _guard(app: QuartTrio, hosts: HostList) -> None:
 
     @app.after_request
     def protect(response: ResponseTypes) -> ResponseTypes:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
+        _protect(response)
         return response
 
     @app.after_websocket
     def protect_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
         """No WebSocket is opened here; what says so is an answer like any other."""
         return None if response is None else protect(response)
+
+
+def _protect(response: ResponseTypes) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing]) -> None:

@@ -29,9 +29,7 @@ PAGE_POLICY: Final = (
 """What the page may do: load its own files, and ask this service. The browser would not take markup out of data if it tried."""
 
 
-def add_page(
-    app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing], endpoints: Iterable[str]
-) -> None:
+def add_page(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing], endpoints: Iterable[str]) -> None:
     """The page at ``/``, its files, and what it asks for."""
     for path, content, kind in page_files():
         _add_file(app, path, content, kind)

@@ -79,7 +79,9 @@ def storage_stats(snapshot: Snapshot) -> Json:
     return {
         "reaches_store": writer.storage_fault is None and writer.shipping_blocked is None,
         "not_ready": _text_or_none(not_recording(snapshot)),
-        "obstacle": None if writer.obstacle is None else {"name": writer.obstacle.value, "text": plain_text(writer.obstacle_text)},
+        "obstacle": None
+        if writer.obstacle is None
+        else {"name": writer.obstacle.value, "text": plain_text(writer.obstacle_text)},
         "storage_fault": _text_or_none(writer.storage_fault),
         "shipping_blocked": _text_or_none(writer.shipping_blocked),
         "encode_fault": _text_or_none(writer.encode_fault),
@@ -88,7 +90,11 @@ def storage_stats(snapshot: Snapshot) -> Json:
         "written_events": counters.written,
         "segment": {"name": writer.segment, "rows": writer.segment_rows, "bytes": writer.segment_bytes},
         "sealed_segments": writer.sealed_segments,
-        "backlog": {"segments": writer.backlog_segments, "bytes": writer.backlog_bytes, "lag_seconds": round(snapshot.upload_lag, 1)},
+        "backlog": {
+            "segments": writer.backlog_segments,
+            "bytes": writer.backlog_bytes,
+            "lag_seconds": round(snapshot.upload_lag, 1),
+        },
         "spool": {"bytes": writer.spool_bytes, "disk_free": writer.disk_free},
         "uploads": {
             "in_flight": writer.in_flight_uploads,

@@ -19,7 +19,8 @@ _NUMBERS: Final = (
     "effective_data_loss_rate_pct", "silence_intervals_15m", "rss_mb",
 )  # fmt: skip
 _OF_CONNECTIONS: Final = (
-    "exchange", "connection", "state", "since", "reason", "attempts", "connects", "reconnects", "last_message_ts", "frames", "topics"
+    "exchange", "connection", "state", "since", "reason", "attempts", "connects", "reconnects", "last_message_ts", "frames",
+    "topics",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What lies in the spool, for somebody who looks for a fault. Only names and sizes are read; nothing is touched, no lock is needed."""
+"""What lies in the spool, for somebody who looks for a fault. Only names and sizes are read, and no lock is needed."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ class Page:
         await self.call("Page.navigate", url=url)
         await self.until("document.readyState === 'complete'")
 
-    async def look_like(self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference") -> None:
+    async def look_like(
+        self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference"
+    ) -> None:
         await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         await self.call(
             "Emulation.setEmulatedMedia",

@@ -1,16 +1,16 @@
 // Exchange × symbol × stream, by freshness. A number is the milliseconds since something came; a word says why there is none.
 import { at, count, fill, make, mark, say } from "/page/dom.js";
 
-const SHORT = { bbo: "bbo", trade: "trade", mark_price: "mark", funding: "funding", open_interest: "OI" };
+const SHORT = { bbo: "bbo", trade: "trade", mark_price: "mark", funding: "fund.", open_interest: "OI" };
 // Up to when a stream is fresh, and up to when merely quiet; seconds.
 const PACE = { bbo: [5, 60], mark_price: [5, 60], trade: [60, 900], funding: [120, 900], open_interest: [120, 900] };
 const WORDS = {
   waiting: ["waiting", "…", "waiting for the first message"],
-  nothing: ["nothing", "✕ none", "subscribed, and nothing ever came"],
-  mute: ["mute", "✕ mute", "muted: it should deliver and does not"],
-  silent: ["old", "! silent", "silent"],
-  refused: ["refused", "✕ ref.", "refused by the exchange"],
-  down: ["down", "– down", "the connection is down"],
+  nothing: ["nothing", "none", "subscribed, and nothing ever came"],
+  mute: ["mute", "mute", "muted: it should deliver and does not"],
+  silent: ["old", "silent", "silent"],
+  refused: ["refused", "ref.", "refused by the exchange"],
+  down: ["down", "down", "the connection is down"],
 };
 const TROUBLE = new Set(["nothing", "mute", "old", "refused", "down"]);
 const MANY = 40;

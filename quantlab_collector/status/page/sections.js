@@ -11,11 +11,10 @@ export function drawState({ status, ready, instance, version, uptime }) {
   at("state").dataset.state = status.state;
   say(at("state-sign"), SIGNS[status.state] ?? "?");
   say(at("state-name"), status.state);
-  const reasons = [...status.reasons];
-  if (ready.reason && !reasons.includes(ready.reason)) reasons.push(ready.reason);
-  fill(at("reasons"), reasons.map((text, place) => ({ text, place })), (reason) => reason.place, () => make("li"), (item, { text }) => say(item, text));
+  fill(at("reasons"), status.reasons.map((text, place) => ({ text, place })), (reason) => reason.place, () => make("li"), (item, { text }) => say(item, text));
   const since = (Date.now() - Date.parse(status.since)) / 1000;
-  say(at("state-since"), `since ${moment(status.since)}, for ${span(since)}; ${ready.ready ? "recording, and data reaches the store" : "not ready"}`);
+  const verdict = ready.ready ? "recording, and data reaches the store" : `not ready: ${ready.reason}`;
+  say(at("state-since"), `since ${moment(status.since)}, for ${span(since)}; ${verdict}`);
   say(at("who"), `instance ${instance} · version ${version} · up ${span(uptime)}`);
   document.title = `${SIGNS[status.state] ?? "?"} ${status.state} · quantlab-collector ${instance}`;
 }
