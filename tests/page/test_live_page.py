@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -236,3 +237,46 @@ async def test_a_thousand_symbols_stay_readable(page):
         assert await page.run("[...document.querySelectorAll('#grid tbody th')].map(e => e.textContent).join()") == "COIN0777USDT"
         assert await page.run(text_of("#grid .sum")) == "3,000 topics, 1 need a look"
         assert page.complaints == []
+
+
+LOSSES = {
+    "mutes": [
+        {"exchange": "binance", "connection": "public-0", "stream": "mark_price", "symbol": "ETHUSDT", "since": "2026-01-01T10:00:00+00:00", "to": None, "reason": "nothing came"},
+    ],
+    "gaps": [
+        {"exchange": "binance", "connection": "public-0", "stream": "trade", "symbol": "BTCUSDT", "since": "2026-01-01T09:00:00+00:00", "to": "2026-01-01T09:00:02+00:00", "reason": "<b>hole</b>", "missed": 7},
+    ],
+    "silences": [
+        {"exchange": "binance", "connection": "public-0", "stream": "bbo", "symbol": "BTCUSDT", "since": "2026-01-01T08:00:00+00:00", "to": None},
+    ],
+    "totals": {},
+}  # fmt: skip
+
+
+async def test_gaps_mutes_and_silences_are_shown(page, service):
+    await page.open(service.url)
+    await page.until(LIVE)
+
+    shown = await page.run(
+        f"""(async () => {{
+            const [losses, grid, data] = [await import('/page/losses.js'), await import('/page/grid.js'), await (await fetch('/page.json')).json()];
+            const answer = {json.dumps(LOSSES)};
+            losses.drawLosses(answer);
+            grid.drawGrid(data, losses.openTroubles(answer));
+            return [{cell("ETHUSDT", 3)}, {cell("BTCUSDT", 1)}, {cell("BTCUSDT", 2)},
+                [...document.querySelectorAll('#losses-list li')].map((e) => e.children[1].textContent + ' ' + e.children[2].textContent),
+                document.getElementById('losses').checkVisibility()];
+        }})()"""
+    )
+
+    assert shown[0] == "cell mute|mute"
+    assert shown[1] == "cell old|silent"
+    assert shown[2].startswith("cell fresh|")
+    assert [line.partition(" until")[0] for line in shown[3]] == [
+        "mute binance/public-0/mark_price/ETHUSDT: open: nothing came",
+        "silence binance/public-0/bbo/BTCUSDT: open",
+        "gap binance/public-0/trade/BTCUSDT:",
+    ]
+    assert "2 s, 7 missed: <b>hole</b>" in shown[3][2]
+    assert shown[4] is True
+    assert page.complaints == []

@@ -94,13 +94,13 @@ function drawTable(block, { exchange, rows }, onlyTrouble) {
   fill(block.querySelector("tbody"), shown, (row) => row.symbol, createRow, drawRow);
 }
 
-export function drawGrid({ grid }, mutes) {
+export function drawGrid({ grid }, troubles) {
   const tables = grid.map(({ exchange, streams, symbols, cells }) => ({
     exchange,
     streams,
     rows: symbols.map((symbol, row) => ({
       symbol,
-      judged: cells[row].map((cell, n) => judge(mutes.has(`${exchange}/${streams[n]}/${symbol}`) ? "mute" : cell, streams[n])),
+      judged: cells[row].map((cell, n) => judge(troubles.get(`${exchange}/${streams[n]}/${symbol}`) ?? cell, streams[n])),
     })),
   }));
   at("topics-filter").hidden = tables.every((table) => table.rows.length <= MANY);

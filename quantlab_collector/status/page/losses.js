@@ -21,5 +21,7 @@ export function drawLosses(answer) {
   list(at("losses-list"), shown, (line) => `${line.event} ${line.ts} ${line.text}`);
 }
 
-export const openMutes = (answer) =>
-  new Set((answer.mutes ?? []).filter(isOpen).map((mute) => `${mute.exchange}/${mute.stream}/${mute.symbol}`));
+// What the grid says of a topic instead of its age; a mute is worse than a silence.
+export const openTroubles = (answer) =>
+  new Map([["silent", answer.silences], ["mute", answer.mutes]].flatMap(([word, losses]) =>
+    (losses ?? []).filter(isOpen).map((loss) => [`${loss.exchange}/${loss.stream}/${loss.symbol}`, word])));

@@ -2,14 +2,14 @@
 import { drawRates } from "/page/chart.js";
 import { at, mark, moment, say } from "/page/dom.js";
 import { drawGrid } from "/page/grid.js";
-import { drawLosses, openMutes } from "/page/losses.js";
+import { drawLosses, openTroubles } from "/page/losses.js";
 import { drawAccount, drawConnections, drawNotices, drawState, drawStorage, drawTiles, forgetNotices } from "/page/sections.js";
 
 const EVERY = 2000;
 const HIDDEN = 30000;
 const LONGEST = 15000;
 const LIMIT = 8000;
-const LOSSES_EVERY = 4; // polls
+const LOSSES_EVERY = 2; // polls
 
 let started = null;
 let lastNotice = 0;
@@ -17,7 +17,7 @@ let failures = 0;
 let polls = 0;
 let answeredAt = null;
 let shown = null;
-let mutes = new Set();
+let troubles = new Map();
 let timer = null;
 let asking = false;
 
@@ -35,12 +35,12 @@ async function look() {
     started = data.started_ts;
     lastNotice = 0;
     polls = 0;
-    mutes = new Set();
+    troubles = new Map();
     forgetNotices();
   }
   if (data.endpoints.includes("/gaps") && polls++ % LOSSES_EVERY === 0) {
     const losses = await ask("/gaps");
-    mutes = openMutes(losses);
+    troubles = openTroubles(losses);
     drawLosses(losses);
   }
   lastNotice = data.notices.at(-1)?.number ?? lastNotice;
@@ -52,7 +52,7 @@ function draw(data, fresh) {
   drawTiles(data);
   drawRates(data);
   drawAccount(data);
-  drawGrid(data, mutes);
+  drawGrid(data, troubles);
   drawConnections(data);
   drawStorage(data);
   drawNotices(fresh);
