@@ -201,11 +201,22 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """The tests of whole processes, longer: a minute of each exchange with interruptions, a hundred kills."""
+    """The tests that can be told how much: minutes of each exchange, hundreds of kills, every error of the disk. Hours."""
     install_dev(session)
     install_wheel(session)
-    session.env.update({"QUANTLAB_TEST_EXCHANGE_SECONDS": "60", "QUANTLAB_TEST_SECONDS": "60", "QUANTLAB_TEST_KILLS": "100"})
-    pytest(session, "tests/service", "--capture=no")
+    session.env.update(
+        QUANTLAB_TEST_EXCHANGE_SECONDS="60",
+        QUANTLAB_TEST_SECONDS="60",
+        QUANTLAB_TEST_KILLS="500",
+        QUANTLAB_TEST_FAILPOINT_TRIALS="10",
+        QUANTLAB_TEST_POWER_STATES="100000",
+        QUANTLAB_TEST_DISK_MATRIX="1",
+        QUANTLAB_TEST_BIT_FLIPS="10000",
+        QUANTLAB_TEST_OUTAGE_SECONDS="300",
+        QUANTLAB_TEST_OUTAGE_RATE="20000",
+    )
+    # No limit for a single test: these are meant to take long.
+    pytest(session, "tests/service", "tests/storage", "tests/writer", "--capture=no", "-o", "faulthandler_timeout=0")
 
 
 @nox.session
@@ -218,8 +229,8 @@ def s3(session: nox.Session) -> None:
     session.run("python", script, "stop", str(folder), silent=True)  # what an interrupted run left
     try:
         session.run("python", script, "start", str(folder), silent=True)
-        session.env["QUANTLAB_TEST_S3_DIR"] = str(folder)
-        pytest(session, "tests/s3", "tests/storage/test_objects_contract.py")
+        session.env.update({"QUANTLAB_TEST_S3_DIR": str(folder), "QUANTLAB_TEST_STORE_TABLE": "1"})
+        pytest(session, "tests/s3", "tests/storage/test_objects_contract.py", "tests/writer/test_store_faults_table.py")
     finally:
         session.run("python", script, "stop", str(folder), silent=True)
 

@@ -22,6 +22,7 @@ def playing_in_child(options: PlayOptions) -> Iterator[tuple[Playing, ...]]:
         *(sys.executable, "-m", "quantlab_collector", "simulate", "--json", "--until-stdin-closes"),
         *("--symbols", ",".join(options.symbols), "--rate", str(options.rate), "--seed", str(options.seed)),
         *(word for exchange in options.exchanges for word in ("--exchange", exchange)),
+        *(("--ledger", str(options.ledger)) if options.ledger else ()),
     ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:  # noqa: S603
         try:

@@ -117,7 +117,9 @@ class Claims:
         if there is not None and there.process != self._ours.process:
             if there.spool == self._ours.spool:
                 # Somebody has copied our spool and goes on with the copy. From here on it is another one.
-                self._ours = msgspec.structs.replace(self._ours, spool=_rename(self.spool))
+                self._ours = msgspec.structs.replace(self._ours, spool=_new_name())
+                with suppress(OSError):  # a disk that refuses: then it is noticed again after the next start
+                    _keep_name(self.spool, self._ours.spool)
             return there
         self._hold(self.number)
         return None
@@ -176,13 +178,17 @@ def _spool_name(spool: Spool) -> str:
     try:
         return msgspec.json.decode(files.read(spool.root / OWNER_FILE), type=_Owner).spool
     except (FileNotFoundError, msgspec.MsgspecError):
-        return _rename(spool)
+        name = _new_name()
+        _keep_name(spool, name)
+        return name
 
 
-def _rename(spool: Spool) -> str:
-    name = secrets.token_hex(16)
+def _new_name() -> str:
+    return secrets.token_hex(16)
+
+
+def _keep_name(spool: Spool, name: str) -> None:
     files.replace_synced(spool.root / OWNER_FILE, msgspec.json.encode(_Owner(name)))
-    return name
 
 
 def _now() -> str:

@@ -12,33 +12,55 @@ from pathlib import Path
 import pyarrow as pa
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.layout import Partition, part_key
+from quantlab_collector.contracts.layout import Partition, SegmentId, part_key
 from quantlab_collector.contracts.manifest import Manifest, Part
 from quantlab_collector.storage import files, parquet
 from quantlab_collector.storage.journal import Segment, SegmentHeader, read_segment
-from quantlab_collector.storage.pack import Pack, PackWriter
+from quantlab_collector.storage.pack import NewerPackError, Pack, PackError, PackWriter, load_pack
 from quantlab_collector.storage.spool import Spool
 
 
 def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Pack | None:
     """Turn a segment into parts and let go of its journal; ``None`` when there is nothing in it to tell.
 
-    Of a segment that a disk error ended only so many bytes count.
+    Of a segment that a disk error ended only so many bytes count. After an error this is done again: it goes on from the step
+    that an earlier attempt has reached. The journal is gone for good when this returns, or it might come back after a power cut,
+    when the store has the parts and the spool does not know of them any more.
     """
-    segment = read_segment(journal, upto)
-    header = segment.header
-    if not segment.rows and not _news(segment):
-        files.remove(journal)
+    finished = spool.pack_path(SegmentId.parse(journal.stem))
+    pack = _earlier_attempt(spool, finished)
+    if pack is None:
+        segment = read_segment(journal, upto)
+        if not segment.rows and not _news(segment):
+            files.remove_synced(journal)
+            return None
+        pack = _make(spool, segment, finished)
+    files.remove_synced(journal)
+    return pack
+
+
+def _earlier_attempt(spool: Spool, finished: Path) -> Pack | None:
+    try:
+        pack = load_pack(finished)
+    except FileNotFoundError:
         return None
-    parts = []
+    except NewerPackError:
+        raise
+    except PackError:
+        spool.quarantine(finished)  # the journal is still there to make it again
+        return None
+    files.sync_dir(finished.parent)
+    return pack
+
+
+def _make(spool: Spool, segment: Segment, finished: Path) -> Pack:
+    header, parts = segment.header, []
     with PackWriter(spool.unfinished_path(header.segment)) as writer:
         for partition, table in parquet.partitions(segment.batches):
             data = parquet.encode(table, _metadata(header, partition))
             writer.add(data)
             parts.append(_part(header, partition, table, data))
-        pack = writer.finish(_manifest(segment, tuple(parts)), spool.pack_path(header.segment))
-    files.remove(journal)
-    return pack
+        return writer.finish(_manifest(segment, tuple(parts)), finished)
 
 
 def _news(segment: Segment) -> bool:

@@ -6,13 +6,16 @@ read, and one place where tests make a disk fail, be full, or lose its power.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Not waiting: somebody may have put a pipe where a file belongs, and nobody may ever write into it."""
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -24,8 +27,17 @@ def create(path: Path) -> int:
 
 
 def open_to_read(path: Path) -> int:
-    """A file to read; a link is an error, never followed."""
-    return os.open(path, _READ)
+    """A file to read; a link is an error, never followed, and so is whatever else is no file."""
+    fd = os.open(path, _READ)
+    try:
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        os.close(fd)
+        raise
+    if not is_file:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return fd
 
 
 def read(path: Path) -> bytes:
@@ -114,9 +126,29 @@ def remove_quietly(path: Path) -> None:
         return
 
 
+def remove_synced(path: Path) -> None:
+    """Remove a name if it is there, and have that on the disk: it will not come back."""
+    remove(path, missing_ok=True)
+    sync_dir(path.parent)
+
+
+def make_dir(path: Path) -> None:
+    """A new folder, for its owner only."""
+    os.mkdir(path, 0o700)  # noqa: PTH102 (all go to ``os`` from here)
+
+
 def make_dirs(path: Path) -> None:
     """A folder for everybody, and those around it, where they are missing."""
     os.makedirs(path, exist_ok=True)  # noqa: PTH103 (all go to ``os`` from here)
+
+
+def make_dirs_synced(path: Path, mode: int = 0o777) -> None:
+    """A folder and those around it, where they are missing, on the disk when this returns: all that we keep will be in it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    os.makedirs(path, mode, exist_ok=True)  # noqa: PTH103 (all go to ``os`` from here)
+    for folder in missing or [path]:
+        with suppress(OSError):  # what is around it may be somebody else's, and another file system
+            sync_dir(folder.parent)
 
 
 def entries(path: Path) -> list[Path]:
@@ -155,10 +187,14 @@ def rename_synced(source: Path, target: Path) -> None:
 
 def replace_synced(path: Path, data: bytes) -> None:
     """Give a small file a new content; after a crash it has the old one or the new one, whole."""
-    beside = path.with_name(path.name + ".tmp")
-    remove(beside, missing_ok=True)
-    write_synced(beside, data)
-    rename_synced(beside, path)
+    remove(beside(path), missing_ok=True)
+    write_synced(beside(path), data)
+    rename_synced(beside(path), path)
+
+
+def beside(path: Path) -> Path:
+    """Where a file's new content is written."""
+    return path.with_name(path.name + ".tmp")
 
 
 # --------------------------------------------------------------------------------------------------------------- space

@@ -94,6 +94,14 @@ class UnbegunJournalError(JournalError):
     """The process, or the power, went when the segment was being created: nothing was ever written into it."""
 
 
+class UnreadableJournalError(OSError):
+    """The disk does not give a segment back, now or for good."""
+
+
+class GoneJournalError(JournalError):
+    """A segment that is not there any more."""
+
+
 def batch_frame(batch: pa.RecordBatch, first_row: int) -> bytes:
     """A batch as one frame."""
     sink = pa.BufferOutputStream()
@@ -119,6 +127,7 @@ class SegmentWriter:
         self.path = path
         self.header = header
         self.rows = 0
+        self.size = 0
         self._fd = files.create(path)
         try:
             self.size = self._write(
@@ -194,7 +203,12 @@ def read_segment(path: Path, upto: int | None = None) -> Segment:
 
     It is read and not mapped into memory: a disk that fails under a mapping kills the process, without a word.
     """
-    data = _checked(files.read(path))
+    try:
+        data = _checked(files.read(path))
+    except FileNotFoundError as fault:
+        raise GoneJournalError("it is gone") from fault
+    except OSError as fault:
+        raise UnreadableJournalError(fault.errno, fault.strerror, str(path)) from fault
     try:
         segment = _assemble(data[:upto])
     except (msgspec.MsgspecError, pa.ArrowException) as fault:
@@ -216,7 +230,8 @@ def abandoned_by(path: Path) -> Abandoned | None:
 
 
 def _checked(data: bytes) -> bytes:
-    if len(data) <= len(MAGIC) + _HEAD.size or not data.strip(b"\0"):
+    short = len(data) <= len(MAGIC) + _HEAD.size
+    if not data.strip(b"\0") or (short and MAGIC.startswith(data[: len(MAGIC)])):
         raise UnbegunJournalError("nothing was written into it")
     if data[: len(MAGIC)] != MAGIC:
         raise JournalError("not a journal")

@@ -30,6 +30,8 @@ from quantlab_collector.storage import files
 _JOURNAL: Final = ".journal"
 _PACK: Final = ".pack"
 _UNFINISHED: Final = ".tmp"
+_CHAIN: Final = "chain.json"
+_LONGEST_NAME: Final = 200
 
 
 class SpoolInUseError(Exception):
@@ -46,6 +48,8 @@ class Leftovers:
     """Encoded, and not committed as far as this spool knows."""
     strangers: tuple[tuple[Path, str], ...]
     """What does not belong here, and why it is thought so."""
+    unreadable: tuple[tuple[Path, str], ...]
+    """What the disk does not let us look at, and what it says."""
     last_epoch_ms: int
     """The newest process that left anything: a new one must be later."""
 
@@ -59,16 +63,21 @@ class Spool:
         self.packs = root / "packs"
         self.quarantined = root / "quarantine"
         self.raw = root / "raw"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_dirs_synced(root, 0o700)
         self._lock = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
             raise SpoolInUseError(f"another collector records into {root}") from None
-        for place in (self.journal, self.packs, self.quarantined, self.raw):
-            place.mkdir(mode=0o700, exist_ok=True)
-        files.sync_dir(root)
+        try:
+            for place in (self.journal, self.packs, self.quarantined, self.raw):
+                with suppress(FileExistsError):
+                    files.make_dir(place)
+            files.sync_dir(root)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -107,39 +116,52 @@ class Spool:
         return self._chain().get(instance)
 
     def follow(self, instance: str, manifest: Previous) -> None:
-        """Note the newest committed manifest of an instance."""
-        files.replace_synced(self.root / "chain.json", msgspec.json.encode({**self._chain(), instance: manifest}))
+        """Note the newest committed manifest of an instance. No older pack may come back now, and be taken for the newest."""
+        files.sync_dir(self.packs)
+        files.replace_synced(self.root / _CHAIN, msgspec.json.encode({**self._chain(), instance: manifest}))
 
     def _chain(self) -> dict[str, Previous]:
         try:
-            return msgspec.json.decode(files.read(self.root / "chain.json"), type=dict[str, Previous])
-        except FileNotFoundError:
-            return {}
+            return msgspec.json.decode(files.read(self.root / _CHAIN), type=dict[str, Previous])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}  # a new chain begins
 
     # ------------------------------------------------------------------------------------------------------- leftovers
 
     def leftovers(self) -> Leftovers:
         """Look at everything that is here. Links are never followed; nothing is deleted but our own unfinished files."""
         strangers: list[tuple[Path, str]] = []
-        for path in files.entries(self.packs):
-            if path.name.endswith(_PACK + _UNFINISHED) and files.is_plain_file(path):
-                files.remove(path)
-        journals = _ours(self.journal, _JOURNAL, strangers)
-        packs = _ours(self.packs, _PACK, strangers)
+        unreadable: list[tuple[Path, str]] = []
+        journals: dict[SegmentId, Path] = {}
+        packs: dict[SegmentId, Path] = {}
+        for folder, suffix, ours in ((self.journal, _JOURNAL, journals), (self.packs, _PACK, packs)):
+            for path in files.entries(folder):
+                try:
+                    found = _find(path, suffix)
+                except OSError as fault:
+                    unreadable.append((path, str(fault)))
+                    continue
+                if isinstance(found, str):
+                    strangers.append((path, found))
+                elif found is not None:
+                    ours[found] = path
+        for path in (self.root / _CHAIN, files.beside(self.root / _CHAIN)):
+            strangers += [(path, "not a file")] if files.exists(path) and not files.is_plain_file(path) else []
+        # Where there are both, the crash came before the last step of encoding: the encoder takes that step.
         for segment in journals.keys() & packs.keys():
-            # The crash came between the last two steps of encoding: the parts are complete, the journal is done with.
-            files.remove(journals.pop(segment))
-        found = [*journals, *packs]
+            del packs[segment]
         return Leftovers(
             journals=tuple(journals[segment] for segment in sorted(journals)),
             packs=tuple(packs[segment] for segment in sorted(packs)),
             strangers=tuple(strangers),
-            last_epoch_ms=max((segment.epoch_ms for segment in found), default=0),
+            unreadable=tuple(unreadable),
+            last_epoch_ms=max((segment.epoch_ms for segment in (*journals, *packs)), default=0),
         )
 
     def quarantine(self, path: Path) -> Path:
-        """Put something aside under a name of its own."""
-        target = self.quarantined / f"{time.time_ns()}-{path.name}"
+        """Put something aside under a name of its own, which must not become longer than a name can be."""
+        name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+        target = self.quarantined / f"{time.time_ns()}-{name}"
         files.rename(path, target)
         files.sync_dir(self.quarantined)
         files.sync_dir(path.parent)
@@ -158,15 +180,15 @@ class Spool:
         return total
 
 
-def _ours(folder: Path, suffix: str, strangers: list[tuple[Path, str]]) -> dict[SegmentId, Path]:
-    found = {}
-    for path in files.entries(folder):
-        try:
-            segment = SegmentId.parse(path.name.removesuffix(suffix))
-        except ValueError:
-            segment = None
-        if segment is not None and path.suffix == suffix and files.is_plain_file(path):
-            found[segment] = path
-        else:
-            strangers.append((path, f"not one of our {suffix} files"))
-    return found
+def _find(path: Path, suffix: str) -> SegmentId | str | None:
+    """Which segment it is, or why it is none of ours; ``None`` when it was never finished, and is removed."""
+    if not files.is_plain_file(path):
+        return "not a file"
+    if suffix == _PACK and path.name.endswith(_PACK + _UNFINISHED):
+        files.remove(path)
+        return None
+    try:
+        segment = SegmentId.parse(path.name.removesuffix(suffix))
+    except ValueError:
+        segment = None
+    return segment if segment is not None and path.suffix == suffix else f"not one of our {suffix} files"

@@ -12,8 +12,14 @@ import trio
 from quantlab_collector.runtime.notices import Damaged, EncodeFailed, Quarantined, SegmentRecovered
 from quantlab_collector.storage import files
 from quantlab_collector.storage.encoder import encode_segment
-from quantlab_collector.storage.journal import JournalError, NewerJournalError, UnbegunJournalError
-from quantlab_collector.storage.pack import Pack
+from quantlab_collector.storage.journal import (
+    GoneJournalError,
+    JournalError,
+    NewerJournalError,
+    UnbegunJournalError,
+    UnreadableJournalError,
+)
+from quantlab_collector.storage.pack import NewerPackError, Pack
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.segments import Filled
 
@@ -62,13 +68,15 @@ async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> 
     encode, spool, tell = context.threads.encode, context.spool, context.notices.tell
     try:
         return await encode(encode_segment, spool, segment.path, segment.upto)
-    except NewerJournalError as fault:
+    except (NewerJournalError, NewerPackError) as fault:
         tell(Quarantined(str(segment.path), f"left where it is: {fault}"))
     except UnbegunJournalError:
-        await encode(files.remove, segment.path)
+        await encode(files.remove_synced, segment.path)
+    except GoneJournalError:
+        pass  # an earlier attempt has put it aside, or removed it
     except JournalError as fault:
         tell(Quarantined(str(await encode(spool.quarantine, segment.path)), str(fault)))
-    except OSError as fault:
+    except UnreadableJournalError as fault:
         if not (give_up and fault.errno == errno.EIO):
             raise
         tell(Quarantined(str(await encode(spool.quarantine, segment.path)), f"the disk does not give it back: {fault}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
@@ -16,6 +17,7 @@ from quantlab_collector.runtime.notices import ShippingClaimed, ShippingRefused,
 from quantlab_collector.storage.claims import Claim, Claims
 from quantlab_collector.storage.objects import StoreFault
 from quantlab_collector.writer.context import WriterContext
+from quantlab_collector.writer.disk import Disk
 from quantlab_collector.writer.gate import Gate
 
 TELL_EVERY: Final = 60.0
@@ -33,19 +35,25 @@ class Ownership:
         takeover_after = context.options.storage.takeover_after
         self._look_every = min(TELL_EVERY, takeover_after / 4)
         self._vouch_every = takeover_after / 4
-        self._claims = Claims(context.objects, context.spool, self.instance, takeover_after)
+        self._disk = Disk(context.threads.upload, context.notices)
+        # The spool's name is read, or made: a disk that is full, or fails, must not keep us from starting.
+        self._open_claims = partial(Claims, context.objects, context.spool, self.instance, takeover_after)
+        self._claims: Claims | None = None
         self._at_work = trio.Lock()
-        self._held = False
+        self._held: Claims | None = None
         self._told = -math.inf
 
     async def acquire(self, give_up: trio.Event) -> bool:
         """Wait until nobody else ships as our instance; ``False`` if somebody still does when there is no more time to wait."""
         while not self._held:
             async with self._at_work:
-                holder = await self._gate.until_done("claim", self._claims.acquire)
+                if self._claims is None:
+                    self._claims = await self._disk.until_done(self._open_claims)
+                claims = self._claims
+                holder = await self._gate.until_done("claim", claims.acquire)
                 if holder is None:
-                    self._held, self._told = True, -math.inf
-                    self._notices.tell(ShippingClaimed(self.instance, self._claims.number, self._claims.after))
+                    self._held, self._told = claims, -math.inf
+                    self._notices.tell(ShippingClaimed(self.instance, claims.number, claims.after))
                     return True
             if trio.current_time() - self._told >= TELL_EVERY:
                 self._told = trio.current_time()
@@ -59,8 +67,8 @@ class Ownership:
     async def still_ours(self) -> bool:
         """Asked before each manifest."""
         if self._held:
-            self._lost_to(await self._gate.until_done("claim", self._claims.overtaken))
-        return self._held
+            self._lost_to(await self._gate.until_done("claim", self._held.overtaken))
+        return self._held is not None
 
     async def vouch(self) -> None:
         """Give signs of life until cancelled."""
@@ -69,17 +77,17 @@ class Ownership:
             async with self._at_work:
                 if self._held:
                     with suppress(StoreFault):  # told by the gate; there are three more before anybody may think that we are gone
-                        self._lost_to(await self._gate.at_once("claim", self._claims.vouch, self._threads.vouch))
+                        self._lost_to(await self._gate.at_once("claim", self._held.vouch, self._threads.vouch))
 
     async def release(self) -> None:
         """Everything is shipped. That this fails is no reason for anything: whoever comes next waits a little longer."""
         if self._held:
             with trio.move_on_after(RELEASE_LIMIT), suppress(StoreFault):
-                await self._gate.at_once("claim", self._claims.release, self._threads.vouch)
+                await self._gate.at_once("claim", self._held.release, self._threads.vouch)
 
     def _lost_to(self, other: Claim | None) -> None:
         if other is not None and self._held:
-            self._held, self._told = False, trio.current_time()
+            self._held, self._told = None, trio.current_time()
             self._notices.tell(ShippingTakenOver(*self._words(other)))
 
     def _words(self, holder: Claim) -> tuple[str, str, str, str]:

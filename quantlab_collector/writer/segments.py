@@ -100,6 +100,7 @@ class SegmentRoll:
         """Seal what there is, however long that takes."""
         while not await self._seal():  # noqa: ASYNC110 (nobody tells when a disk is better)
             await trio.sleep(PATIENCE)
+        self._resume()
 
     async def _write(self) -> bool:
         """Write what waits, unless our own limits forbid it."""
@@ -134,7 +135,6 @@ class SegmentRoll:
         self._waiting = []
         self._shown.last_sync_ns = time.time_ns()
         self._publish()
-        self._pass_on_abandoned()
         self._resume()
         return True
 
@@ -152,7 +152,6 @@ class SegmentRoll:
             self._abandon(fault)
             return False
         account_told(self._state, told)
-        self._pass_on_abandoned()
         self._pass_on(self._take_writer(writer))
         self._interval = self._context.options.flush.interval
         return True
@@ -179,7 +178,7 @@ class SegmentRoll:
         self._hinder(obstacle_of(fault), str(fault))
 
     def _pass_on_abandoned(self) -> None:
-        """The new segment says which one it follows, so that one may be encoded now."""
+        """The new segment says, on the disk, which one it follows: so that one may be encoded now."""
         if self._abandoned is not None:
             _, filled = self._abandoned
             self._abandoned = None
@@ -212,6 +211,7 @@ class SegmentRoll:
         self._next_seq += 1
         self._writer = await self._journal(SegmentWriter, context.spool.journal_path(header.segment), header, known)
         self._opened = self._clock()
+        self._pass_on_abandoned()  # now, for this segment may be the next one to be abandoned
         return self._writer
 
     def _append(self, writer: SegmentWriter, known: Account) -> None:

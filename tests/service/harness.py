@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -80,17 +80,26 @@ class Collector:
         return await self.process.wait()
 
 
-@asynccontextmanager
-async def collector(folder: Path, config: str, *, environ=None):
-    """Start a collector in a folder; kill it at the end if it still runs."""
+PRODUCT = ("-m", "quantlab_collector")
+
+
+async def start(folder: Path, config: str, *, environ=None, entry=PRODUCT, around=()):
+    """Start a collector in a folder; ``around`` is a command that runs the one that follows it."""
     folder.mkdir(exist_ok=True)
     (folder / "collector.toml").write_text(config)
     number = len(list(folder.glob("*.log")))
     log = folder / f"{number:03d}.log"
-    command = [sys.executable, "-W", "error", "-m", "quantlab_collector", "run", "--config", "collector.toml"]
+    command = [*around, sys.executable, "-W", "error", *entry, "run", "--config", "collector.toml"]
     with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
         process = await trio.lowlevel.open_process(command, cwd=folder, stdout=out, stderr=err, env=environment(environ))
-    running = Collector(process, log)
+    return Collector(process, log)
+
+
+@asynccontextmanager
+async def collector(folder: Path, config: str, *, environ=None, around=()):
+    """Start a collector in a folder; kill it at the end if it still runs."""
+    running = await start(folder, config, environ=environ, around=around)
+    process = running.process
     try:
         await running.wait_started()
         yield running
@@ -209,6 +218,34 @@ def differences(got, expected):
 
 
 NOTHING = {stream: {"foreign": 0, "missing": 0, "twice": 0} for stream in OWN_COLUMNS}
+
+
+LONGEST_TAIL_NS = 1_000_000_000
+"""What a kill may cost."""
+
+
+def lost_tails(simulator, got, kills):
+    """For each connection: how long before its end the oldest event was sent that is not in the files, in ns.
+
+    What is there of a connection is a prefix of what was sent on it: nothing is lost in the middle.
+    """
+    sent = defaultdict(list)
+    for entry in simulator.ledger.entries():
+        for stream in MESSAGE_STREAMS[entry.kind]:
+            event = simulator.messages.raw(stream, entry.symbol, entry.number, entry.exchange_ms)
+            kept = row(event, stream.value) in got[stream.value]
+            sent[entry.connection, stream, entry.symbol].append((entry.number, kept, entry.accepted_ns))
+    tails = []
+    for entries in sent.values():
+        entries.sort()
+        kept = [there for _, there, _ in entries]
+        assert kept == sorted(kept, reverse=True), "lost in the middle"
+        lost = [accepted for _, there, accepted in entries if not there]
+        if lost:
+            # Events that were sent into a socket whose reader was dead already are nobody's loss.
+            killed = min(kill for kill in kills if kill >= min(lost) - LONGEST_TAIL_NS)
+            tails.append(killed - min(lost))
+    return tails
 
 
 def run_cli(*arguments, cwd, environ=None):

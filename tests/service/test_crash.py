@@ -6,16 +6,14 @@ import os
 import random
 import signal
 import time
-from collections import defaultdict
 
 import trio
 
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
-from service.harness import MESSAGE_STREAMS, collector, config_for, differences, manifests, owed, recorded, row, run_cli
+from service.harness import LONGEST_TAIL_NS, collector, config_for, differences, lost_tails, manifests, owed, recorded, run_cli
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 TRIALS = int(os.environ.get("QUANTLAB_TEST_KILLS", "30"))
-LONGEST_TAIL_NS = 1_000_000_000
 
 
 async def test_kill_9_loses_at_most_the_unsynced_tail(tmp_path, nursery):
@@ -49,27 +47,3 @@ async def test_kill_9_loses_at_most_the_unsynced_tail(tmp_path, nursery):
     assert all(manifest["holes"] for manifest in incomplete)
     assert any(tails)
     print(f"{TRIALS} kills, {len(incomplete)} segments recovered, longest lost tail {max(tails) / 1e6:.0f} ms")
-
-
-def lost_tails(simulator, got, kills):
-    """For each connection: how long before its end the oldest event was sent that is not in the files, in ns.
-
-    What is there of a connection is a prefix of what was sent on it: nothing is lost in the middle.
-    """
-    sent = defaultdict(list)
-    for entry in simulator.ledger.entries():
-        for stream in MESSAGE_STREAMS[entry.kind]:
-            event = simulator.messages.raw(stream, entry.symbol, entry.number, entry.exchange_ms)
-            kept = row(event, stream.value) in got[stream.value]
-            sent[entry.connection, stream, entry.symbol].append((entry.number, kept, entry.accepted_ns))
-    tails = []
-    for entries in sent.values():
-        entries.sort()
-        kept = [there for _, there, _ in entries]
-        assert kept == sorted(kept, reverse=True), "lost in the middle"
-        lost = [accepted for _, there, accepted in entries if not there]
-        if lost:
-            # Events that were sent into a socket whose reader was dead already are nobody's loss.
-            killed = min(kill for kill in kills if kill >= min(lost) - LONGEST_TAIL_NS)
-            tails.append(killed - min(lost))
-    return tails

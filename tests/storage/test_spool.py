@@ -33,13 +33,16 @@ def test_leftovers_are_found_oldest_first(spool):
     assert (left.strangers, left.last_epoch_ms) == ((), 1000)
 
 
-def test_a_journal_whose_parts_are_complete_is_done_with(spool):
+def test_a_journal_whose_parts_are_complete_is_not_encoded_again(spool):
     path = write_segment(spool.journal_path(SegmentId(1000, 1)), [bbo_batch(range(3))], header=header(1))
     copy = path.read_bytes()
-    encode_segment(spool, path)
+    pack = encode_segment(spool, path)
     path.write_bytes(copy)  # as if the crash had come before the last step
     left = spool.leftovers()
-    assert (left.journals, len(left.packs)) == ((), 1)
+    assert (left.journals, left.packs) == ((path,), ())
+    before = pack.path.stat()
+    assert encode_segment(spool, path) == pack
+    assert pack.path.stat() == before
     assert not path.exists()
 
 

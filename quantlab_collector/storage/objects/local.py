@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -28,9 +30,11 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        files.make_dirs_synced(root)
         self._store = LocalStore(root)
+        self._token = secrets.randbelow(10**9)
         self._numbers = itertools.count()
+        self._lock = threading.Lock()
         self._unsynced: set[Path] = set()
         """Folders with names in them that may not be on the disk."""
 
@@ -40,16 +44,14 @@ class LocalObjects:
     def put(self, key: str, data: bytes) -> None:
         """Store an object, whole or not at all, replacing what is there."""
         try:
-            # What a crash left of an earlier attempt has the same name, and is written over.
-            files.rename(self._beside(key, data, 1), self.root / key)
+            files.rename(self._beside(key, data), self.root / key)
         except OSError as fault:
             raise _fault(fault) from fault
 
     def put_new(self, key: str, data: bytes) -> None:
         """Store an object only where there is none."""
         try:
-            # Two processes may try at once: each needs a name of its own, or one would link what the other wrote.
-            beside = self._beside(key, data, int(f"{os.getpid()}{next(self._numbers):06d}"))
+            beside = self._beside(key, data)
             try:
                 files.link(beside, self.root / key)
             except FileExistsError:
@@ -59,13 +61,13 @@ class LocalObjects:
         except OSError as fault:
             raise _fault(fault) from fault
 
-    def _beside(self, key: str, data: bytes, number: int) -> Path:
-        """The object under a name next to its place, synced."""
+    def _beside(self, key: str, data: bytes) -> Path:
+        """The object under a name next to its place, synced. Others may be at the same key: no name is used twice."""
         path = self.root / key
-        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         files.make_dirs(path.parent)
-        beside = path.with_name(f"{path.name}{_BESIDE}{number}")
-        files.remove(beside, missing_ok=True)
+        with self._lock:
+            self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
+        beside = path.with_name(f"{path.name}{_BESIDE}{self._token}{next(self._numbers):06d}")
         try:
             files.write_synced(beside, data)
         except OSError:
@@ -75,15 +77,16 @@ class LocalObjects:
 
     def settle(self) -> None:
         """Have the names of everything that was put so far on the disk."""
+        with self._lock:
+            # What is put from here on, by another thread, belongs to the next time.
+            folders, self._unsynced = self._unsynced, set()
         try:
-            while self._unsynced:
-                folder = self._unsynced.pop()
-                try:
-                    files.sync_dir(folder)
-                except OSError:
-                    self._unsynced.add(folder)
-                    raise
+            for folder in tuple(folders):
+                files.sync_dir(folder)
+                folders.remove(folder)
         except OSError as fault:
+            with self._lock:
+                self._unsynced |= folders
             raise _fault(fault) from fault
 
     def get(self, key: str) -> bytes:
