@@ -16,6 +16,7 @@ from quantlab_collector.runtime.state import Snapshot
 from quantlab_collector.status import views
 from quantlab_collector.status.answers import json_answer, refusal
 from quantlab_collector.status.asking import BadQueryError, trades_query
+from quantlab_collector.status.times import millis
 from quantlab_collector.status.views import Json
 
 ENDPOINTS: Final = ("/collectors/status", "/collectors/storage/stats", "/collectors/trades")
@@ -64,8 +65,8 @@ def trade_shape(trade: Trade) -> Json:
     return {
         "exchange": trade.exchange,
         "symbol": plain_text(trade.symbol),
-        "event_ts": views.millis(trade.ts_event),
-        "recv_ts": views.millis(trade.ts_recv),
+        "event_ts": millis(trade.ts_event),
+        "recv_ts": millis(trade.ts_recv),
         "price": trade.price,
         "qty": trade.qty,
         "side": "buy" if trade.side == BUY else "sell",
@@ -107,8 +108,8 @@ def storage_stats(snapshot: Snapshot) -> Json:
             "files": writer.files_written,
             "recovered_rows": snapshot.recovered_rows,
         },
-        "last_sync_ts": views.millis(writer.last_sync_ns),
-        "last_commit_ts": views.millis(writer.last_commit_ns),
+        "last_sync_ts": millis(writer.last_sync_ns),
+        "last_commit_ts": millis(writer.last_commit_ns),
     }
 
 

@@ -14,7 +14,8 @@ from quantlab_collector.status.accept import Form, wanted_form
 from quantlab_collector.status.answers import json_answer, refusal
 from quantlab_collector.status.collectors import storage_stats
 from quantlab_collector.status.tasks import as_text, task_tree
-from quantlab_collector.status.views import Json, millis
+from quantlab_collector.status.times import millis
+from quantlab_collector.status.views import Json
 from quantlab_collector.storage.inventory import FolderInventory
 
 ENDPOINTS: Final = ("/debug/tasks", "/debug/storage")

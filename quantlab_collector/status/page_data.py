@@ -12,6 +12,7 @@ from quantlab_collector.runtime.state import Snapshot
 from quantlab_collector.status import views
 from quantlab_collector.status.collectors import storage_stats
 from quantlab_collector.status.grid import grid
+from quantlab_collector.status.times import millis
 from quantlab_collector.status.views import Json
 
 _NUMBERS: Final = (
@@ -30,7 +31,7 @@ def page(snapshot: Snapshot, standing: Standing, after: int, endpoints: Iterable
     return {
         "version": snapshot.version,
         "instance": snapshot.instance,
-        "started_ts": views.millis(snapshot.started_ns),
+        "started_ts": millis(snapshot.started_ns),
         "uptime": round(snapshot.uptime, 2),
         "endpoints": list(endpoints),
         "status": views.status(snapshot, standing),
@@ -43,7 +44,7 @@ def page(snapshot: Snapshot, standing: Standing, after: int, endpoints: Iterable
         "notices": [
             {
                 "number": told.number,
-                "ts": views.millis(told.at_ns),
+                "ts": millis(told.at_ns),
                 "level": logging.getLevelName(told.level).lower(),
                 "event": told.event,
                 "text": told.text,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from quantlab_collector.contracts.events import StreamType
@@ -16,6 +15,7 @@ from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.health import Standing, not_recording, queue_pct
 from quantlab_collector.runtime.notices import plain_text
 from quantlab_collector.runtime.state import ConnectionView, Snapshot
+from quantlab_collector.status.times import iso, millis
 
 Json: TypeAlias = dict[str, Any]
 
@@ -23,8 +23,6 @@ NOT_BUILT_YET: Final = 0
 """The answer of keys that the contract has and nothing counts yet: silence intervals and the alignment after a reconnect."""
 
 LIVE, WAITING, REFUSED = "live", "waiting", "refused"
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def health(snapshot: Snapshot) -> Json:
@@ -141,16 +139,6 @@ def collectors(snapshot: Snapshot, name: str | None = None) -> Json | None:
 
 
 # --------------------------------------------------------------------------------------------------------- small parts
-
-
-def millis(ns: int | None) -> int | None:
-    """Nanoseconds as milliseconds."""
-    return None if ns is None else ns // 1_000_000
-
-
-def iso(ns: int) -> str:
-    """Nanoseconds as people write a time, to the microsecond."""
-    return (_EPOCH + timedelta(microseconds=ns // 1000)).isoformat(timespec="microseconds")
 
 
 def rss_mb(snapshot: Snapshot) -> float:
