@@ -46,10 +46,9 @@ async def test_it_shows_everything_and_complains_of_nothing(page, service):
     assert await page.run(text_of("#connections td")) == "ACTIVE"
     assert (await page.run("document.title")).startswith("● READY")
     assert page.complaints == []
-    assert {url.removeprefix(service.url).partition("?")[0] for url in page.requests} == {
-        "/page.json",
-        *(path for path, _, _ in page_files()),
-    }
+    asked = {url.removeprefix(service.url).partition("?")[0] for url in page.requests}
+    assert asked >= {"/page.json", *(path for path, _, _ in page_files())}
+    assert asked <= {"/page.json", "/gaps", *(path for path, _, _ in page_files())}
 
 
 def test_it_is_small():
@@ -220,10 +219,7 @@ async def test_it_asks_every_other_second_and_less_when_nobody_looks_or_answers(
         await page.until("waits.at(-1) === 2000")
         await page.run("waits.length = 0")
     await page.until("waits.at(-1) === 15000")
-    assert (
-        await page.run("waits.filter((wait) => wait > 2000).slice(0, 4)")
-        == [4000, 8000, 15000, 15000][: await page.run("waits.filter((wait) => wait > 2000).length")]
-    )
+    assert await page.run("waits.filter((wait) => wait > 2000).slice(0, 3)") == [4000, 8000, 15000]
     async with service.serving(port=int(service.url.rpartition(":")[2])):
         await page.until(LIVE)
         await page.until("waits.at(-1) === 2000")
