@@ -174,7 +174,7 @@ def test_one(session: nox.Session) -> None:
     """The tests on one version of Python, against the installed wheel."""
     install_dev(session)
     install_wheel(session)
-    pytest(session)
+    pytest(session, "-m", "not long")
 
 
 for version, path in PYTHONS.items():
@@ -189,6 +189,14 @@ def tests(session: nox.Session) -> None:
         session.error(f"no Python to test on: of {', '.join(SUPPORTED)} none was found, or QUANTLAB_PYTHONS asks for none")
     missing = [version for version in SUPPORTED if version not in PYTHONS]
     session.log(f"tested on Python {', '.join(PYTHONS)}" + (f"; not on {', '.join(missing)}" if missing else ""))
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """The tests that take long, on one Python: what they are about is disks, stores and exchanges."""
+    install_dev(session)
+    install_wheel(session)
+    pytest(session, "-m", "long")
 
 
 @nox.session

@@ -7,10 +7,13 @@ import random
 import signal
 import time
 
+import pytest
 import trio
 
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import LONGEST_TAIL_NS, collector, config_for, differences, lost_tails, manifests, owed, recorded, run_cli
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 TRIALS = int(os.environ.get("QUANTLAB_TEST_KILLS", "30"))

@@ -17,6 +17,8 @@ import trio
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import collector, config_for, differences, manifests, owed, recorded
 
+pytestmark = pytest.mark.long
+
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 NAMESPACE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 ON_A_SMALL_DISK = 'mount -t tmpfs -o size=3m,nr_inodes=200 tmpfs spool && exec "$@"'

@@ -30,6 +30,8 @@ from service.harness import (
     run_cli,
 )
 
+pytestmark = pytest.mark.long
+
 SYMBOLS = tuple(f"S{number:02d}USDT" for number in range(50))
 RATE = 2_000
 SECONDS = float(os.environ.get("QUANTLAB_TEST_EXCHANGE_SECONDS", "8"))

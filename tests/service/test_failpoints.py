@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import trio
 
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
@@ -25,6 +26,8 @@ from service.harness import (
     start,
 )
 from service.killed import HIT, POINTS
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TRIALS = int(os.environ.get("QUANTLAB_TEST_FAILPOINT_TRIALS", "0"))

@@ -37,6 +37,8 @@ from service.harness import (
     run_cli,
 )
 
+pytestmark = pytest.mark.long
+
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 RAW = """
 [raw_archive]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 
 import duckdb
+import pytest
 import trio
 
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import PlayOptions
 from service.harness import PACKAGE_PARENT, collector, config_for, run_cli
 from storage.fault_store import FaultStore, answer, anything
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = tuple(f"S{number:02d}USDT" for number in range(50))
 SECONDS = float(os.environ.get("QUANTLAB_TEST_OUTAGE_SECONDS", "6"))

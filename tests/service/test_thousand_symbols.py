@@ -6,12 +6,15 @@ import json
 import time
 from collections import Counter
 
+import pytest
 import trio
 
 from quantlab_collector.exchanges.registry import EXCHANGES
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import PlayOptions
 from service.harness import PACKAGE_PARENT, collector
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = tuple(f"S{number:04d}USDT" for number in range(1_000))
 NAMES = ("binance", "bybit", "okx")

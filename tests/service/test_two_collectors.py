@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import collector, config_for, manifests, run_cli
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = ("BTCUSDT",)
 

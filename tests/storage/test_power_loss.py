@@ -37,6 +37,8 @@ from storage.disk import RecordingOs, after_power_cut, lay_out, promised
 from storage.samples import bbo, trade
 from writer.workbench import Bench, Log, options_with, until
 
+pytestmark = pytest.mark.long
+
 STATES = int(os.environ.get("QUANTLAB_TEST_POWER_STATES", "3000"))
 ENOUGH = 1
 """So many violations show that a mutant is found."""

@@ -33,6 +33,8 @@ from storage.disk import CHANGING, LOOKING, FailingOs
 from storage.samples import bbo, trade
 from writer.workbench import Bench, Log, options_with, until
 
+pytestmark = pytest.mark.long
+
 THOROUGH = "QUANTLAB_TEST_DISK_MATRIX" in os.environ
 """Every error in every manner, instead of those that are most unlike each other."""
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT) if THOROUGH else (errno.EIO,)

@@ -21,6 +21,8 @@ from storage.fault_store import FaultStore, answer, hang_up, puts, reset_before_
 from storage.samples import bbo, trade
 from writer.workbench import Bench, options_with, until
 
+pytestmark = pytest.mark.long
+
 FAULTS = {
     "S1 500": answer(500, "InternalError"),
     "S1 502": answer(502),
