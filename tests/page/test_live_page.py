@@ -94,6 +94,19 @@ async def test_a_topic_that_never_delivers_stands_out(page):
         await page.until(f"{cell('ETHUSDT', 3)}.startsWith('cell fresh|')")
 
 
+async def test_ages_are_by_the_clock_of_the_collector(page, service):
+    """The browser's may be an hour off."""
+    await page.call(
+        "Page.addScriptToEvaluateOnNewDocument", source="const right = Date.now; Date.now = () => right() + 3_600_000;"
+    )
+    service.connection.last_frame_ns -= 20 * 10**9
+    await page.open(service.url)
+    await page.until(LIVE)
+
+    quiet = await page.run("document.querySelector('#connections td[data-label=\"Last message\"]').textContent")
+    assert 20 <= int(quiet.removesuffix(" s ago")) < 60
+
+
 async def test_a_topic_that_falls_silent_ages(page, service):
     for topic in service.topics:
         service.connection.seen[topic.stream][topic.symbol] -= 20 * MINUTE_NS

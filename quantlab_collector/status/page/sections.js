@@ -7,14 +7,17 @@ const SHOWN = 12;
 let notices = [];
 let showAll = false;
 
-export function drawState({ status, ready, instance, version, uptime }) {
+// By the clock of the collector: the one of this browser may be wrong.
+const agoIn = ({ started_ts, uptime }) => (time) => span(uptime - (time - started_ts) / 1000);
+
+export function drawState(data) {
+  const { status, ready, instance, version, uptime } = data;
   at("state").dataset.state = status.state;
   say(at("state-sign"), SIGNS[status.state] ?? "?");
   say(at("state-name"), status.state);
   fill(at("reasons"), status.reasons.map((text, place) => ({ text, place })), (reason) => reason.place, () => make("li"), (item, { text }) => say(item, text));
-  const since = (Date.now() - Date.parse(status.since)) / 1000;
   const verdict = ready.ready ? "recording, and data reaches the store" : `not ready: ${ready.reason}`;
-  say(at("state-since"), `since ${moment(status.since)}, for ${span(since)}; ${verdict}`);
+  say(at("state-since"), `since ${moment(status.since)}, for ${agoIn(data)(Date.parse(status.since))}; ${verdict}`);
   say(at("who"), `instance ${instance} · version ${version} · up ${span(uptime)}`);
   document.title = `${SIGNS[status.state] ?? "?"} ${status.state} · quantlab-collector ${instance}`;
 }
@@ -45,7 +48,9 @@ export function drawAccount({ metrics: { identity } }) {
 const nameOf = (c) => `${c.exchange}/${c.connection}`;
 const LABELS = ["", "State", "Since", "Last message", "Failed attempts", "Reconnects", "Messages"];
 
-export function drawConnections({ connections }) {
+export function drawConnections(data) {
+  const { connections } = data;
+  const ago = agoIn(data);
   connections.sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
   fill(at("connections"), connections, nameOf, (c) => {
     const row = make("tr");
@@ -66,18 +71,20 @@ export function drawConnections({ connections }) {
     mark(word, c.state === "ACTIVE" ? "" : c.state === "ERROR" ? "bad" : "warn");
     say(why, c.reason);
     why.hidden = !c.reason;
-    const quiet = c.last_message_ts === null ? "none yet" : `${span((Date.now() - c.last_message_ts) / 1000)} ago`;
+    const quiet = c.last_message_ts === null ? "none yet" : `${ago(c.last_message_ts)} ago`;
     const texts = [c.since === null ? "–" : moment(c.since), quiet, count(c.attempts), count(c.reconnects), count(c.frames)];
     texts.forEach((text, n) => say(row.children[n + 2].firstElementChild, text));
   });
 }
 
-export function drawStorage({ storage }) {
+export function drawStorage(data) {
+  const { storage } = data;
+  const ago = agoIn(data);
   const trouble = [storage.obstacle && `${storage.obstacle.name}: ${storage.obstacle.text}`, storage.shipping_blocked, storage.storage_fault, storage.encode_fault];
   const told = trouble.filter(Boolean).join(" · ");
   say(at("store-verdict"), told ? `✕ ${told}` : "✓ The store takes what it is given.");
   mark(at("store-verdict"), told ? "bad" : "dim");
-  const last = (time) => (time === null ? "not yet" : `${span((Date.now() - time) / 1000)} ago`);
+  const last = (time) => (time === null ? "not yet" : `${ago(time)} ago`);
   figures(at("storage"), [
     ["Last synced to the disk", last(storage.last_sync_ts)],
     ["Last committed to the store", last(storage.last_commit_ts)],
