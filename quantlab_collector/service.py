@@ -48,12 +48,14 @@ from quantlab_collector.intake.wire import open_wire as open_fast_wire
 from quantlab_collector.intake.wire_trio_websocket import open_wire as open_trio_websocket_wire
 from quantlab_collector.runtime.health import Health
 from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, StatusExposed, Stopping, WasDown
+from quantlab_collector.runtime.recent_trades import RecentTrades
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
 from quantlab_collector.status.keep import keep_serving
 from quantlab_collector.status.loop_lag import run_loop_lag
 from quantlab_collector.status.watch import run_watch
+from quantlab_collector.storage.inventory import take_inventory
 from quantlab_collector.storage.objects import Objects, open_objects
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.storage.waiting import Waiting
@@ -146,6 +148,7 @@ def _new_state(config: Config, log_dropped: Callable[[], int]) -> ServiceState:
         started=time.monotonic(),
         queue_capacity=config.queue.max_events,
         log_dropped=log_dropped,
+        trades=RecentTrades() if config.status.enabled and config.status.recent_trades else None,
     )
 
 
@@ -194,7 +197,14 @@ async def _serve_status(
         if not config.status.enabled:
             task_status.started(None)
             return
-        app = create_app(lambda: notices.state.snapshot(time.monotonic()), lambda: health.standing, config.status)
+        state = notices.state
+        app = create_app(
+            lambda: state.snapshot(time.monotonic()),
+            lambda: health.standing,
+            config.status,
+            trades=None if state.trades is None else state.trades.newest,
+            spool=partial(take_inventory, config.spool.dir),
+        )
         await keep_serving(app, config.status, window.close, notices, task_status=task_status)
     finally:
         window.closed.set()

@@ -85,6 +85,7 @@ class Connection:
         self._state = state
         self._tools = tools
         self._session: Session = tools.exchange.session(plan)
+        self._trades = tools.notices.state.trades
         self._socket = plan.name
         """What the frames of this one socket are marked with."""
         self._to_say = deque(plan.requests)
@@ -178,6 +179,8 @@ class Connection:
         state.received_bytes += sum(map(len, messages))
         if tools.raw_tap is not None:
             tools.raw_tap.offer(self._plan.exchange, self._socket, ts_recv, messages, harvest.trade)
+        if harvest.trade and self._trades is not None:
+            self._trades.add(harvest.trade)
         bursts = harvest.bursts(self._plan.exchange)
         if bursts:
             self._last_data = self._last_message

@@ -16,11 +16,14 @@ from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Do
 from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.history import History, Point
 from quantlab_collector.runtime.latencies import Latencies, LatencyView
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
+from quantlab_collector.runtime.recent_trades import RecentTrades
 from quantlab_collector.runtime.signals import SignalState, SignalsView
+from quantlab_collector.runtime.told import RecentlyTold, Told
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -84,6 +87,8 @@ class WriterState:
     files_written: int = 0
     segments_committed: int = 0
     in_flight_uploads: int = 0
+    uploading: dict[str, int] = attrs.field(factory=dict)
+    """What the store is being asked for at present, and since when, ns."""
     upload_failures: int = 0
     sealed_segments: int = 0
     """Sealed, and not yet committed."""
@@ -178,6 +183,9 @@ class Snapshot:
     stopping: bool
     log_dropped: int
     """Lines of the log that nobody will read."""
+    history: tuple[Point, ...]
+    """Of the last 15 minutes; the times count from the start."""
+    told: tuple[Told, ...]
 
     @property
     def queue_age(self) -> float:
@@ -220,6 +228,10 @@ class ServiceState:
     fatal: str | None = None
     stopping: bool = False
     log_dropped: Callable[[], int] = int
+    trades: RecentTrades | None = None
+    """Where they are kept for looking at."""
+    told: RecentlyTold = attrs.field(factory=RecentlyTold)
+    _history: History = attrs.field(factory=History)
     _drops: Window = attrs.field(factory=Window)
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
@@ -239,6 +251,9 @@ class ServiceState:
         received: Counter[str] = Counter()
         for (_, stream), account in accounts.items():
             received[stream] += account.received
+        self._history.sample(now - self.started, received)
+        if self.trades is not None:
+            self.trades.settle()
         for stream, total in received.items():
             if stream not in self._received:
                 self._received[stream] = Window(RATE_SECONDS + 1)
@@ -267,7 +282,7 @@ class ServiceState:
             queue_capacity=self.queue_capacity,
             queue_peak=self.queue_peak,
             connections=tuple(_view(connection) for connection in self.connections),
-            writer=attrs.evolve(self.writer),
+            writer=attrs.evolve(self.writer, uploading=dict(self.writer.uploading)),
             raw_archive=self.raw_archive.copy(),
             events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
             drops_15m=self._drops.change(),
@@ -285,6 +300,8 @@ class ServiceState:
             fatal=self.fatal,
             stopping=self.stopping,
             log_dropped=self.log_dropped(),
+            history=self._history.points(),
+            told=self.told.all(),
         )
 
 

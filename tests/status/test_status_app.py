@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 
 import msgspec
@@ -11,19 +12,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from quart_trio import QuartTrio
 
 from quantlab_collector.runtime.health import Standing
+from quantlab_collector.runtime.recent_trades import RecentTrades
 from quantlab_collector.runtime.state import Snapshot
 from quantlab_collector.status import trouble_views, views
 from quantlab_collector.status.app import ENDPOINTS, HEADERS, create_app
+from quantlab_collector.status.assets import PAGE_POLICY, page_files
+from quantlab_collector.status.collectors import storage_stats
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
+from quantlab_collector.status.page_data import page
 
-PATHS = ("/", *ENDPOINTS, "/collectors/status/binance", "/collectors/status/binance/public-0")
+PATHS = (*ENDPOINTS, "/page.json", "/collectors/status/binance", "/collectors/status/binance/public-0")
+FILES = tuple(path for path, _, _ in page_files())
 
 
 @pytest.fixture
 def app(snapshot: Snapshot, standing: Standing) -> QuartTrio:
     return create_app(
-        lambda: snapshot, lambda: standing, StatusOptions(allowed_hosts=("collector.example", "Monitor.Example:8443"))
+        lambda: snapshot,
+        lambda: standing,
+        StatusOptions(allowed_hosts=("collector.example", "Monitor.Example:8443")),
+        trades=RecentTrades().newest,
     )
 
 
@@ -36,7 +45,6 @@ async def get(app: QuartTrio, path: str, *, method: str = "GET", **headers: str)
 
 async def test_the_pages_are_the_views(app: QuartTrio, snapshot: Snapshot, standing: Standing) -> None:
     expected = {
-        "/": {"service": "quantlab-collector", "version": "0.1.0", "endpoints": list(ENDPOINTS)},
         "/health": views.health(snapshot),
         "/ready": views.ready(snapshot),
         "/streams": views.streams(snapshot),
@@ -44,6 +52,9 @@ async def test_the_pages_are_the_views(app: QuartTrio, snapshot: Snapshot, stand
         "/metrics": views.metrics(snapshot),
         "/status": views.status(snapshot, standing),
         "/collectors/status": views.collectors(snapshot),
+        "/collectors/storage/stats": storage_stats(snapshot),
+        "/collectors/trades": {"symbol": None, "exchange": None, "trades": []},
+        "/page.json": page(snapshot, standing, 0, ENDPOINTS),
         "/collectors/status/binance": views.collectors(snapshot, "binance"),
         "/collectors/status/binance/public-0": views.collectors(snapshot, "binance/public-0"),
     }
@@ -169,6 +180,25 @@ async def test_a7_a_path_is_right_to_the_letter_or_not_there(app: QuartTrio, pat
     assert all(response.headers[name] == value for name, value in HEADERS.items())
 
 
+@pytest.mark.parametrize("path", FILES)
+async def test_the_files_of_the_page_have_their_types_and_a_policy_of_their_own(app: QuartTrio, path: str) -> None:
+    response, head = await get(app, path), await get(app, path, method="HEAD")
+
+    suffix = "html" if path == "/" else path.rpartition(".")[2]
+    types = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].split(";")[0] == types[suffix]
+    assert response.headers["Content-Security-Policy"] == PAGE_POLICY
+    assert {name: response.headers[name] for name in HEADERS} == {**HEADERS, "Content-Security-Policy": PAGE_POLICY}
+    assert head.headers == response.headers
+    assert not re.search(r"unsafe|https?:|data:|\*", PAGE_POLICY), "the page loads and asks nothing but this service"
+
+
+@pytest.mark.parametrize("path", ["/page", "/page/", "/page/index.html", "/page/..", "/page/page.js/", "/page.js", "/index.html"])
+async def test_of_the_page_nothing_but_its_files(app: QuartTrio, path: str) -> None:
+    assert (await get(app, path)).status_code == 404
+
+
 async def test_a_query_changes_nothing(app: QuartTrio) -> None:
     plain, asked = await get(app, "/status"), await get(app, "/status?state=READY&name[]=x")
 
@@ -277,7 +307,7 @@ def test_listening_everywhere_the_address_that_was_reached_is_ours() -> None:
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "/"])
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/collectors/trades"])
 async def test_an_error_tells_the_log_and_not_the_client(standing: Standing, caplog, path: str) -> None:
     def broken() -> Snapshot:
         raise RuntimeError("s3://secret-bucket")

@@ -84,10 +84,17 @@ def shown(text: str) -> str:
 class Notices:
     """Where notices go."""
 
-    def __init__(self, state: ServiceState, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        state: ServiceState,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.state = state
         self._log = log
         self._clock = clock
+        self._wall = wall
         self._told: dict[object, float] = {}
         self._held_back: dict[object, int] = {}
 
@@ -109,4 +116,6 @@ class Notices:
         fields = notice.fields()
         if held_back:
             fields["held_back"] = held_back
+        if notice.level >= WARNING:
+            self.state.told.add(self._wall(), notice.level, notice.event, fields)
         self._log.log(notice.level, notice.event, **fields)
