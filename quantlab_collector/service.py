@@ -140,7 +140,7 @@ async def serve(
     return exit_code
 
 
-def _new_state(config: Config, log_dropped: Callable[[], int]) -> ServiceState:
+def _new_state(config: Config, log_dropped: Callable[[], int] = int) -> ServiceState:
     return ServiceState(
         instance=config.collector.instance_id,
         version=__version__,

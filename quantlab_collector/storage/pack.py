@@ -26,7 +26,6 @@ from quantlab_collector.storage import files
 
 MAGIC: Final = b"QLPARTS"
 VERSION: Final = 1
-READS: Final = 3
 _TRAILER: Final = struct.Struct("<QI8s")
 
 
@@ -61,15 +60,8 @@ class Pack:
         return tuple(itertools.accumulate((part.bytes for part in self.manifest.parts[:-1]), initial=0))
 
     def read_part(self, part: Part, place: int) -> bytes:
-        """The bytes of a part, proven to be what they were; a disk that does not give them back is asked a few times."""
-        for attempt in range(READS):
-            try:
-                data = files.read_range(self.path, place, part.bytes)
-            except OSError as fault:
-                if attempt + 1 == READS:
-                    raise SpoiledPartError(f"the disk does not give {part.key} back: {fault}") from fault
-            else:
-                break
+        """The bytes of a part, proven to be what they were."""
+        data = files.read_range(self.path, place, part.bytes)
         if hashlib.sha256(data).hexdigest() != part.sha256:
             raise SpoiledPartError(f"{part.key} is not what it was in {self.path.name}")
         return data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -23,15 +25,21 @@ class Disk:
         self._call = call
         self._notices = notices
 
-    async def until_done(self, work: Callable[[], _R]) -> _R:
-        """Have it done. Everything behind it waits, and what is recorded meanwhile stays in the journal."""
+    async def until_done(self, work: Callable[[], _R], attempts: float = math.inf) -> _R:
+        """Have it done. Everything behind it waits, and what is recorded meanwhile stays in the journal.
+
+        After so many attempts the disk's last word is raised.
+        """
         delay = RETRY_FIRST
-        while True:
+        for attempt in itertools.count(1):
             try:
                 result: _R = await self._call(work)
             except OSError as fault:
+                if attempt >= attempts:
+                    raise
                 self._notices.tell(SpoolRefused(str(fault), delay))
             else:
                 return result
             await trio.sleep(delay)
             delay = min(2 * delay, RETRY_CAP)
+        raise AssertionError("never: it counts for ever")

@@ -60,7 +60,7 @@ class Gate:
 
     async def until_done(self, what: str, work: Callable[[], _R]) -> _R:
         """Have it done by the store, however often it takes."""
-        while True:
+        while True:  # noqa: ASYNC913 - every way through it waits for the store, in a thread
             try:
                 async with self._slots:
                     if not self.is_open():

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 import msgspec
 import trio
@@ -27,6 +28,9 @@ from quantlab_collector.writer.disk import Disk
 from quantlab_collector.writer.gate import MAX_IN_FLIGHT, Gate
 from quantlab_collector.writer.ownership import Ownership
 from quantlab_collector.writer.patience import Patience
+
+BAD_READS: Final = 4
+"""So often a disk may fail to give a part back before the segment is shipped without it."""
 
 
 class ForeignManifestError(Exception):
@@ -125,15 +129,13 @@ class Shipper:
     async def _ship_some(self, pack: Pack, parts: Iterator[tuple[Part, int]], spoiled: set[str]) -> None:
         for part, place in parts:
             try:
-                await self._gate.until_done(part.key, partial(self._put_part, pack, part, place))
-            except SpoiledPartError as fault:
+                data = await self._disk.until_done(partial(pack.read_part, part, place), BAD_READS)
+            except (SpoiledPartError, OSError) as fault:
                 self._notices.tell(PartSpoiled(part.key, part.rows, str(fault)))
                 spoiled.add(part.key)
-            else:
-                self._backlog.shipped(part.bytes)
-
-    def _put_part(self, pack: Pack, part: Part, place: int) -> None:
-        self._objects.put(part.key, pack.read_part(part, place))
+                continue
+            await self._gate.until_done(part.key, partial(self._objects.put, part.key, data))
+            self._backlog.shipped(part.bytes)
 
     # -------------------------------------------------------------------------------------------------------- manifest
 

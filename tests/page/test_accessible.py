@@ -11,6 +11,8 @@ from page.test_live_page import LIVE
 from quantlab_collector.runtime.lifecycle import State
 from quantlab_collector.runtime.notices import SubscribeRefused
 
+pytestmark = pytest.mark.long
+
 FAULTS = """(() => {
   const faults = [];
   const all = (selector) => [...document.querySelectorAll(selector)];

@@ -13,6 +13,8 @@ from quantlab_collector.runtime.lifecycle import State
 from quantlab_collector.runtime.notices import SubscribeRefused
 from quantlab_collector.status.assets import page_files
 
+pytestmark = pytest.mark.long
+
 LIVE = "document.getElementById('reach').textContent === 'live'"
 STATE = "document.getElementById('state-name').textContent"
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
+
 from page.test_live_page import LIVE, STATE, cell, figure
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import collector, config_for
 
+pytestmark = pytest.mark.long
+
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+SOON = '[silence]\nfirst_message = "3s"\n'
 
 
 async def test_a_mute_stands_out_among_what_flows(page, tmp_path, nursery):
     simulator = await nursery.start(serve_binance, BinanceOptions(symbols=SYMBOLS, rate=200, seed=5))
     simulator.faults.mute(StreamType.BBO, "ETHUSDT")
-    async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS)) as service:
+    async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS, more=SOON)) as service:
         await page.open(service.url)
         await page.until(LIVE)
         await page.until(f"{STATE} === 'READY'")
         await page.until(f"{cell('BTCUSDT', 1)}.startsWith('cell fresh|')")
-        assert await page.run(cell("ETHUSDT", 1)) == "cell waiting|…"
+        with trio.fail_after(20):
+            while not (await service.get("/gaps"))[1]["mutes"]:
+                await trio.sleep(0.05)
+        # What the interface knows, the page shows within ten seconds.
+        await page.until(f"{cell('ETHUSDT', 1)} === 'cell mute|mute'", limit=10)
+        assert "mute" in await page.run("document.getElementById('losses-list').textContent")
         assert (await page.run(cell("ETHUSDT", 2))).startswith("cell fresh|")
 
         _, trades = await service.get("/collectors/trades?symbol=ETHUSDT&limit=5")

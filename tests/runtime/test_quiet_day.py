@@ -7,9 +7,13 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
+import pytest
+
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.topics import Topic
 from runtime.listening import Line, Listener
+
+pytestmark = pytest.mark.long
 
 DAY = 86_400
 HOUR = 3_600

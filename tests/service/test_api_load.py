@@ -13,10 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import NOTHING, collector, config_for, differences, owed, recorded
+
+pytestmark = pytest.mark.long
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 EVENTS, SLOW, REQUESTS = 20_000, 1_000, 5_000

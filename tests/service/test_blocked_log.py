@@ -18,6 +18,8 @@ import trio
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import NOTHING, config_for, differences, environment, owed, recorded
 
+pytestmark = pytest.mark.long
+
 LISTED = ("BTCUSDT", "ETHUSDT")
 UNLISTED = tuple(f"NOSUCH{number}USDT" for number in range(300))
 """A line of the log for each of them."""

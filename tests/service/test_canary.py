@@ -19,6 +19,8 @@ from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import collector, config_for
 from storage.fault_store import KEY_ID, FaultStore, answer, hang_up, puts
 
+pytestmark = pytest.mark.long
+
 WORDS = {
     "the user of an address": "canary-1f0d-user",
     "the password of an address": "canary-9b7e-word",

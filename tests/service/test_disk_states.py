@@ -63,7 +63,7 @@ class SmallDisk:
                     while True:
                         for size in (65_536, 512):
                             with no_space():
-                                while True:
+                                while True:  # noqa: ASYNC913 - until there is no space
                                     stranger.write(bytes(size))
                         await trio.sleep(0.005)
 
@@ -80,7 +80,7 @@ class SmallDisk:
         async def make():
             while True:
                 with no_space():
-                    while True:
+                    while True:  # noqa: ASYNC913 - until there is no space
                         path = self.seen / f"stranger{len(made)}"
                         path.touch()
                         made.append(path)

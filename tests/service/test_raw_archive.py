@@ -97,8 +97,9 @@ async def playing_back(folder, exchange):
             line = await process.stdout.receive_some()
         yield SimpleNamespace(**json.loads(line))
     finally:
-        await process.stdin.aclose()
-        await process.wait()
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            await process.wait()
 
 
 SERVERS = {"binance": (serve_binance, BinanceOptions, {}), "bybit": (serve_bybit, BybitOptions, {"streams_of": ONE_EACH})}

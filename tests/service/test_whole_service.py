@@ -12,6 +12,8 @@ import trustme
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import NOTHING, collector, config_for, differences, manifests, owed, recorded, run_cli
 
+pytestmark = pytest.mark.long
+
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
 RATE = 5_000
 SECONDS = float(os.environ.get("QUANTLAB_TEST_SECONDS", "20"))

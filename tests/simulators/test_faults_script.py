@@ -110,7 +110,7 @@ async def test_a_script_is_played_along(tmp_path, nursery):
 
 
 async def test_a_day_passes_in_no_time(play):
-    simulator = await play(rate=200.0, time_scale=86_400 / 0.6, shutdown_notice=0.2 * 144_000)
+    simulator = await play(rate=200.0, time_scale=86_400 / 0.6, shutdown_notice=0.2 * 144_000, pong_timeout=10 * 86_400.0)
     start = time.monotonic()
     async with frame_client(simulator, "/public/stream?streams=btcusdt@bookTicker") as client:
         await client.read_until(5)

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantlab_collector.contracts.events import Burst, StreamType, Trade
+from quantlab_collector.contracts.manifest import Mute
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.health import Health
 from quantlab_collector.runtime.state import ConnectionState, ServiceState
@@ -38,6 +39,7 @@ def exported() -> dict[str, set[str]]:
     state.latencies.received(Burst("okx", trade, [event]))
     state.latencies.synced("okx", trade, 1)
     state.unknown["okx", "news"] = 1
+    state.signals.mutes.begin(Mute("okx", "public-0", trade, "BTCUSDT", 1, None, "never came"))
     state.raw_archive.enabled = True
     state.raw_archive.account("okx")
     writer = state.writer
