@@ -219,6 +219,7 @@ def soak(session: nox.Session) -> None:
         QUANTLAB_TEST_FAILPOINT_TRIALS="10",
         QUANTLAB_TEST_POWER_STATES="100000",
         QUANTLAB_TEST_DISK_MATRIX="1",
+        QUANTLAB_TEST_API_SECONDS="60",
         QUANTLAB_TEST_BIT_FLIPS="10000",
         QUANTLAB_TEST_OUTAGE_SECONDS="300",
         QUANTLAB_TEST_OUTAGE_RATE="20000",
@@ -241,6 +242,16 @@ def s3(session: nox.Session) -> None:
         pytest(session, "tests/s3", "tests/storage/test_objects_contract.py", "tests/writer/test_store_faults_table.py")
     finally:
         session.run("python", script, "stop", str(folder), silent=True)
+
+
+@nox.session
+def watch(session: nox.Session) -> None:
+    """The tests that need a real Prometheus, from Debian's package: it scrapes a collector, and checks rules and dashboard."""
+    install_dev(session)
+    install_wheel(session)
+    session.run("python", "tests/watch/prometheus_server.py", "install")
+    session.env["QUANTLAB_EXPECT_PROMETHEUS"] = "1"
+    pytest(session, "tests/watch")
 
 
 @nox.session

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,6 +23,7 @@ from quantlab_collector import __version__
 from quantlab_collector.config import Config, ConfigError, LogFormat, load, masked
 from quantlab_collector.contracts.masking import mask_addresses, mask_text
 from quantlab_collector.reports import plan_tables, raw_tables, summary_as_json, summary_tables
+from quantlab_collector.runtime.log_pump import LogPump, provide_standard_streams
 from quantlab_collector.runtime.logs import open_log, take_over_logging
 from quantlab_collector.service import check_symbols, plans_of, serve
 from quantlab_collector.simulators.child import playing_in_child
@@ -43,7 +45,10 @@ from quantlab_collector.storage.spool import SpoolInUseError
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 2
+LAST_WORDS: Final = 1.0
+"""Seconds for the log to be read to its end."""
 
+provide_standard_streams()
 _OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 """Into a file or a pipe a table gets the room it needs."""
 
@@ -84,7 +89,7 @@ def run(path: Path | None, symbols: tuple[str, ...] | None, simulated: bool, rat
         _fail(EXIT_CONFIG, str(fault))
     except OSError as fault:
         _fail(EXIT_ERROR, str(fault))
-    _leave(code)
+    os._exit(code)  # as in _leave; but the log was flushed line by line, and what it could not write would hold us up here
 
 
 def _simulated(playing: Iterable[Playing]) -> dict[str, str]:
@@ -101,19 +106,23 @@ def _variable(exchange: str) -> str:
 
 
 def _record(config: Config) -> int:
+    pump, colors = LogPump(sys.stdout), sys.stdout.isatty()
     log = open_log(
-        sys.stdout,
-        console=config.log.format is LogFormat.CONSOLE or (config.log.format is LogFormat.AUTO and sys.stdout.isatty()),
+        pump,
+        console=config.log.format is LogFormat.CONSOLE or (config.log.format is LogFormat.AUTO and colors),
+        colors=colors,
         level=logging.getLevelNamesMapping()[config.log.level.value.upper()],
         redact=mask_addresses,
     )
     take_over_logging(log)
     try:
-        return trio.run(serve, config, log)
+        return trio.run(serve, config, log, lambda: pump.dropped)
     except BaseExceptionGroup as group:
         for fault in _leaves(group):
             log.critical("collector_failed", fault=f"{type(fault).__name__}: {fault}", exc_info=fault)
         return EXIT_ERROR
+    finally:
+        pump.close(LAST_WORDS)
 
 
 def _leave(code: int) -> NoReturn:
@@ -122,8 +131,9 @@ def _leave(code: int) -> NoReturn:
     Threads of ours or of the libraries (Arrow's, the store's) may still be at work, and an interpreter that is taken down under
     them aborts now and then: the exit code would be a lie.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 

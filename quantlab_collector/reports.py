@@ -11,7 +11,7 @@ import msgspec
 from rich import box
 from rich.table import Table
 
-from quantlab_collector.contracts.manifest import Loss
+from quantlab_collector.contracts.manifest import Downtime, Gap, Loss, Mute, Silence
 from quantlab_collector.contracts.masking import mask_text
 from quantlab_collector.exchanges.protocol import ConnectionPlan
 from quantlab_collector.storage.raw_recording import RawHolding
@@ -38,11 +38,7 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
         )
     holdings.caption = f"{summary.rows:,} rows, {summary.bytes:,} bytes, {summary.manifests} manifests"
     yield holdings
-    if summary.gaps:
-        gaps = _table("gaps", "exchange", "connection", "from", "to", "reason")
-        for gap in summary.gaps:
-            gaps.add_row(gap.exchange, gap.connection, _clock(gap.since), _clock(gap.to or gap.since), gap.reason)
-        yield gaps
+    yield from (table for table in _missing(summary) if table.row_count)
     for title, losses in (("dropped", summary.drops), ("rejected", summary.rejects)):
         if losses:
             yield _losses(title, losses)
@@ -51,6 +47,22 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
         for segment, holes in summary.incomplete:
             incomplete.add_row(segment, "; ".join(holes))
         yield incomplete
+
+
+def _missing(summary: Summary) -> Iterator[Table]:
+    """What did not come, or should have come sooner."""
+    place = ("exchange", "connection", "stream", "symbol", "from", "to")
+    gaps, mutes = _table("gaps", *place, "missed", "reason"), _table("mutes", *place, "reason")
+    silences, downtimes = _table("silences", *place, "expected every"), _table("nobody recorded", "from", "to", "seconds")
+    for gap in summary.gaps:
+        gaps.add_row(*_place(gap), *_stretch(gap), "?" if gap.missed is None else f"{gap.missed:,}", gap.reason)
+    for mute in summary.mutes:
+        mutes.add_row(*_place(mute), *_stretch(mute), mute.reason)
+    for silence in summary.silences:
+        silences.add_row(*_place(silence), *_stretch(silence), f"{silence.expected:g} s")
+    for down in summary.downtimes:
+        downtimes.add_row(*_stretch(down), f"{(down.to - down.since) / 1e9:,.1f}")
+    yield from (gaps, mutes, silences, downtimes)
 
 
 def raw_tables(holdings: Iterable[RawHolding]) -> Iterator[Table]:
@@ -83,6 +95,9 @@ def summary_as_json(summary: Summary, problems: list[str], *, verified: bool, ra
             for holding in summary.holdings
         ],
         "gaps": msgspec.to_builtins(summary.gaps),
+        "mutes": msgspec.to_builtins(summary.mutes),
+        "silences": msgspec.to_builtins(summary.silences),
+        "downtimes": msgspec.to_builtins(summary.downtimes),
         "drops": msgspec.to_builtins(summary.drops),
         "rejects": msgspec.to_builtins(summary.rejects),
         "incomplete": [{"segment": segment, "holes": list(holes)} for segment, holes in summary.incomplete],
@@ -97,6 +112,14 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _place(trouble: Gap | Mute | Silence) -> tuple[str, str, str, str]:
+    return (trouble.exchange, trouble.connection, trouble.stream or "all", trouble.symbol or "all")
+
+
+def _stretch(trouble: Gap | Mute | Silence | Downtime) -> tuple[str, str]:
+    return (_clock(trouble.since), "not ended" if trouble.to is None else _clock(trouble.to))
 
 
 def _losses(title: str, losses: Iterable[Loss]) -> Table:

@@ -4,6 +4,7 @@
     ├── signals            first signal: stop taking in; second: be gone
     ├── status             the HTTP window
     ├── watch              looks at the state once a second, and tells
+    ├── loop lag           how late the loop is
     └── sink
         ├── writer         ends when the last sender of the queue has closed, and everything is in the store
         ├── raw archive    only if it is wanted: frames beside the events, through a queue of their own
@@ -20,6 +21,7 @@ import signal
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
@@ -37,6 +39,7 @@ from quantlab_collector.intake.connection import Connecting
 from quantlab_collector.intake.instruments import unlisted, watch_listing
 from quantlab_collector.intake.options import WireKind
 from quantlab_collector.intake.outlet import Outlet, open_queue
+from quantlab_collector.intake.quiet_trades import ask_about_quiet_trades
 from quantlab_collector.intake.raw_tap import RawTap, open_raw_queue
 from quantlab_collector.intake.rest import RestClient, RestFault
 from quantlab_collector.intake.supervisor import run_exchange
@@ -45,11 +48,14 @@ from quantlab_collector.intake.wire import open_wire as open_fast_wire
 from quantlab_collector.intake.wire_trio_websocket import open_wire as open_trio_websocket_wire
 from quantlab_collector.runtime.health import Health
 from quantlab_collector.runtime.notices import CollectorStart, CollectorStop, Log, Notices, StatusExposed, Stopping, WasDown
+from quantlab_collector.runtime.recent_trades import RecentTrades
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.status.app import create_app
 from quantlab_collector.status.hosts import is_loopback
-from quantlab_collector.status.serve import serve_status
+from quantlab_collector.status.keep import keep_serving
+from quantlab_collector.status.loop_lag import run_loop_lag
 from quantlab_collector.status.watch import run_watch
+from quantlab_collector.storage.inventory import take_inventory
 from quantlab_collector.storage.objects import Objects, open_objects
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.storage.waiting import Waiting
@@ -84,19 +90,31 @@ def plans_of(config: Config) -> dict[str, tuple[ConnectionPlan, ...]]:
     return {name: EXCHANGES[name].plan(wanted(config, EXCHANGES[name])) for name in config.enabled_exchanges}
 
 
-async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED) -> int:
-    """Record until a signal comes; the exit code. What goes wrong beyond repair is raised."""
-    notices = Notices(_new_state(config), log)
+async def serve(
+    config: Config,
+    log: Log,
+    log_dropped: Callable[[], int] = int,
+    *,
+    task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
+) -> int:
+    """Record until a signal comes; the exit code. What goes wrong beyond repair is raised.
+
+    ``log_dropped`` tells how many lines of the log got lost.
+    """
+    notices = Notices(_new_state(config, log_dropped), log)
     state = notices.state
     spool = Spool(config.spool.dir)
     last_alive_ns = spool.last_alive_ns()
-    health = Health(state.started_ns)
+    health = Health(state.started_ns, config.silence)
     intake, window, drained = trio.CancelScope(), Window(), False
     try:
         async with trio.open_nursery() as root:
             await root.start(_watch_signals, config, notices, intake, root.cancel_scope)
-            url = await root.start(_serve_status, config, state, health, window)
-            await root.start(partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat))
+            url = await root.start(_serve_status, config, notices, health, window)
+            root.start_soon(run_loop_lag, state.latencies, name="loop lag")
+            await root.start(
+                partial(run_watch, state, notices, health, pulse_every=config.collector.heartbeat, silence=config.silence)
+            )
             _tell_start(config, notices, url)
             _tell_downtime(notices, last_alive_ns)
             send, receive = open_queue()
@@ -122,13 +140,15 @@ async def serve(config: Config, log: Log, *, task_status: trio.TaskStatus[str | 
     return exit_code
 
 
-def _new_state(config: Config) -> ServiceState:
+def _new_state(config: Config, log_dropped: Callable[[], int]) -> ServiceState:
     return ServiceState(
         instance=config.collector.instance_id,
         version=__version__,
         started_ns=time.time_ns(),
         started=time.monotonic(),
         queue_capacity=config.queue.max_events,
+        log_dropped=log_dropped,
+        trades=RecentTrades() if config.status.enabled and config.status.recent_trades else None,
     )
 
 
@@ -167,7 +187,7 @@ def _be_gone(seconds: float) -> None:
 
 async def _serve_status(
     config: Config,
-    state: ServiceState,
+    notices: Notices,
     health: Health,
     window: Window,
     *,
@@ -177,8 +197,15 @@ async def _serve_status(
         if not config.status.enabled:
             task_status.started(None)
             return
-        app = create_app(lambda: state.snapshot(time.monotonic()), lambda: health.standing, config.status)
-        await serve_status(app, config.status, window.close, task_status=task_status)
+        state = notices.state
+        app = create_app(
+            lambda: state.snapshot(time.monotonic()),
+            lambda: health.standing,
+            config.status,
+            trades=None if state.trades is None else state.trades.newest,
+            spool=partial(take_inventory, config.spool.dir),
+        )
+        await keep_serving(app, config.status, window.close, notices, task_status=task_status)
     finally:
         window.closed.set()
 
@@ -247,6 +274,7 @@ async def _take_in(config: Config, exchange: Exchange, outlet: Outlet, tap: RawT
             alignment = Alignment(exchange.rest, client, notices)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch_listing, exchange.name, plans, exchange.rest, client, notices)
+                nursery.start_soon(ask_about_quiet_trades, plans, alignment, notices.state, config.silence.first_trade)
                 nursery.start_soon(run_exchange, plans, attrs.evolve(tools, alignment=alignment), config.reconnect)
 
 

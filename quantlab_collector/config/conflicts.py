@@ -15,6 +15,7 @@ from quantlab_collector.config.stores import store_conflicts
 from quantlab_collector.config.tree import Config, ExchangeOptions, KeyPath
 from quantlab_collector.config.units import format_duration, format_size
 from quantlab_collector.exchanges.registry import EXCHANGES
+from quantlab_collector.status.hosts import is_loopback
 from quantlab_collector.storage.objects import Folder, parse_address
 
 SEGMENTS_IN_SPOOL: Final = 2
@@ -34,6 +35,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _durations(config)
     yield from _room(config)
     yield from _folders(config)
+    yield from _exposure(config)
     yield from (Conflict(paths, text) for paths, text in store_conflicts(config.storage))
     if not config.enabled_exchanges:
         yield Conflict(tuple(("exchanges", name, "enabled") for name in config.exchanges), "no exchange is enabled")
@@ -79,6 +81,14 @@ def _folders(config: Config) -> Iterator[Conflict]:
     else:
         return
     yield Conflict((("spool", "dir"), ("storage", "url")), text)
+
+
+def _exposure(config: Config) -> Iterator[Conflict]:
+    """The inside of the process is for whoever is on the machine, unless it is said that everybody may see it."""
+    status = config.status
+    if status.enabled and status.debug and not status.debug_exposed and not is_loopback(status.host):
+        text = "status.debug would show the inside of the process to everyone who reaches status.host"
+        yield Conflict((("status", "debug"), ("status", "host")), f"{text}; if that is meant, set status.debug_exposed")
 
 
 def _same_symbols(config: Config) -> Iterator[Conflict]:

@@ -12,6 +12,7 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.masking import masked_repr
 from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.intake.options import IntakeOptions, QueueOptions, ReconnectOptions
+from quantlab_collector.runtime.silence_options import SilenceOptions
 from quantlab_collector.status.options import StatusOptions
 from quantlab_collector.writer.options import FlushOptions, JournalOptions, SpoolOptions, StorageOptions
 from quantlab_collector.writer.raw_options import RawArchiveOptions
@@ -99,6 +100,7 @@ class Config:
     spool: SpoolOptions = SpoolOptions()
     raw_archive: RawArchiveOptions = RawArchiveOptions()
     reconnect: ReconnectOptions = ReconnectOptions()
+    silence: SilenceOptions = SilenceOptions()
     status: StatusOptions = StatusOptions()
     log: LogOptions = LogOptions()
 

@@ -70,13 +70,47 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A stretch of time, ns, in which something that should have been received may be missing."""
+    """A stretch of time, ns, in which something that should have been received may be missing.
+
+    Of all that a connection brings, unless a stream and a symbol are named: then numbers are missing that the exchange gave to
+    events, and between these two receptions ``missed`` events are.
+    """
 
     exchange: str
     connection: str
     since: int
     to: int | None
     reason: str
+    stream: str | None = None
+    symbol: str | None = None
+    missed: int | None = None
+
+
+class Mute(msgspec.Struct, frozen=True):
+    """A topic that should deliver and does not, ns; ``to`` is null while it does not. Both ends are known to about a second.
+
+    Stream and symbol are null where the whole connection was opened and has brought nothing since the start.
+    """
+
+    exchange: str
+    connection: str
+    stream: str | None
+    symbol: str | None
+    since: int
+    to: int | None
+    reason: str
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """A topic of which the exchange sends something every ``expected`` seconds, and for longer nothing came; ns, as in a mute."""
+
+    exchange: str
+    connection: str
+    stream: str
+    symbol: str
+    since: int
+    to: int | None
+    expected: float
 
 
 class Downtime(msgspec.Struct, frozen=True):
@@ -92,11 +126,16 @@ class Account(msgspec.Struct, frozen=True):
     counters: Counters = Counters()
     connections: tuple[ConnectionWindow, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    mutes: tuple[dict[str, object], ...] = ()
-    silences: tuple[dict[str, object], ...] = ()
+    mutes: tuple[Mute, ...] = ()
+    silences: tuple[Silence, ...] = ()
     drops: tuple[Loss, ...] = ()
     rejects: tuple[Loss, ...] = ()
     downtime: Downtime | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell although nothing was recorded."""
+        return bool(self.gaps or self.mutes or self.silences or self.drops or self.rejects or self.downtime)
 
 
 class Previous(msgspec.Struct, frozen=True):
@@ -126,8 +165,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     connections: tuple[ConnectionWindow, ...]
     gaps: tuple[Gap, ...]
-    mutes: tuple[dict[str, object], ...]
-    silences: tuple[dict[str, object], ...]
+    mutes: tuple[Mute, ...]
+    silences: tuple[Silence, ...]
     drops: tuple[Loss, ...]
     rejects: tuple[Loss, ...]
     downtime: Downtime | None

@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.binance_rest import BinanceSpotRest, BinanceUsdmRest
 from quantlab_collector.exchanges.binance_spot import SpotSession
@@ -48,6 +49,7 @@ class Binance:
     routes: tuple[Route, ...]
     conversation: Callable[[ConnectionPlan], Session]
     rest: ExchangeRest | None
+    rhythms: Mapping[StreamType, Rhythm]
     units: Mapping[StreamType, str] = MappingProxyType({StreamType.BBO: "base coin", StreamType.TRADE: "base coin"})
     # The exchange pings; a pong that copies the payload is all it wants, and the wire gives it.
     heartbeat: Heartbeat | None = None
@@ -101,6 +103,7 @@ USDM: Final = Binance(
     ),
     conversation=UsdmSession,
     rest=BinanceUsdmRest(),
+    rhythms=MappingProxyType({StreamType.MARK_PRICE: Rhythm(every=1.0), StreamType.FUNDING: Rhythm(every=1.0)}),
 )
 
 SPOT: Final = Binance(
@@ -113,4 +116,6 @@ SPOT: Final = Binance(
     routes=(Route("spot", "/stream", (("bookTicker", (StreamType.BBO,)), ("trade", (StreamType.TRADE,)))),),
     conversation=SpotSession,
     rest=BinanceSpotRest(),
+    # A subscription does not begin with the present quote, and on the spot market there are pairs that nobody quotes for minutes.
+    rhythms=MappingProxyType({StreamType.BBO: Rhythm(first=300.0)}),
 )

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.exchanges.protocol import ConnectionPlan, Harvest, Notice, Outcome, Refused, Reject, Subscribed, Unknown
+from quantlab_collector.exchanges.protocol import (
+    ConnectionPlan,
+    Harvest,
+    Hole,
+    Notice,
+    Outcome,
+    Refused,
+    Reject,
+    Repeat,
+    Subscribed,
+    Unknown,
+)
 from quantlab_collector.exchanges.reading import Unreadable, convert, parse, without_empty
 
 
@@ -18,6 +29,8 @@ class BinanceConversation:
 
     def __init__(self, plan: ConnectionPlan) -> None:
         self.seen: dict[StreamType, dict[str, int]] = {stream: {} for stream in StreamType}
+        # Trades (of spot) and aggregates of them (of futures) are numbered without holes, for each symbol.
+        self.next_numbers: dict[str, int] = {}
         # Only what was planned for this connection is recorded: the exchange does not get to choose our partitions.
         self._symbols: dict[StreamType, dict[str, str]] = {stream: {} for stream in StreamType}
         for topic in plan.topics:
@@ -26,6 +39,17 @@ class BinanceConversation:
     def _record(self, data: Any, ts_recv: int, harvest: Harvest) -> str | None:
         """Put what was read with patience into the harvest, or say why not."""
         raise NotImplementedError
+
+    def _after(self, number: int, symbol: str, ts_recv: int, harvest: Harvest) -> int:
+        """The number that comes after this one; what was left out or comes again is told. Its reception is not noted yet."""
+        expected = self.next_numbers.get(symbol, number)
+        if number < expected:
+            harvest.outcomes.append(Repeat(StreamType.TRADE, symbol, number))
+            return expected
+        if number > expected:
+            before = self.seen[StreamType.TRADE].get(symbol)
+            harvest.outcomes.append(Hole(StreamType.TRADE, symbol, before, ts_recv, number - expected))
+        return number + 1
 
     def _kind(self, payload: Mapping[str, Any]) -> str | None:
         """The event type that a payload names."""

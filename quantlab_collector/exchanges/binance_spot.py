@@ -110,11 +110,12 @@ class SpotSession(BinanceConversation):
         price, qty, number, buyer_is_maker = data.p, data.q, data.t, data.m
         if price is None or qty is None or number is None or buyer_is_maker is None:
             return "missing_field"
-        if not finite(price, qty):
-            return "not_finite"
         symbol = self._symbols[StreamType.TRADE].get(data.s)
         if symbol is None:
             return "not_subscribed"
+        if not finite(price, qty):
+            return "not_finite"
+        self.next_numbers[symbol] = self._after(number, symbol, ts_recv, harvest)
         side = SELL if buyer_is_maker else BUY
         harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(number)))
         self.seen[StreamType.TRADE][symbol] = ts_recv

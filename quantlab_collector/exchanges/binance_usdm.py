@@ -100,7 +100,7 @@ class UsdmSession(BinanceConversation):
         harvest = Harvest()
         bbo_symbols, bbo_seen = self._symbols[StreamType.BBO], self.seen[StreamType.BBO]
         trade_symbols, trade_seen = self._symbols[StreamType.TRADE], self.seen[StreamType.TRADE]
-        append_bbo, append_trade = harvest.bbo.append, harvest.trade.append
+        append_bbo, append_trade, next_numbers = harvest.bbo.append, harvest.trade.append, self.next_numbers
         for frame in frames:
             try:
                 data = _decode(frame).data
@@ -119,11 +119,14 @@ class UsdmSession(BinanceConversation):
                 else:
                     self._read_carefully(frame, ts_recv, harvest)
             elif type(data) is _AggTrade:
-                price, qty = data.p, data.q
+                price, qty, number = data.p, data.q, data.a
                 symbol = trade_symbols.get(data.s)
                 if symbol is not None and (price + qty) * 0.0 == 0.0:
                     side = SELL if data.m else BUY
-                    append_trade(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(data.a)))
+                    append_trade(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(number)))
+                    next_numbers[symbol] = (
+                        number + 1 if next_numbers.get(symbol) == number else self._after(number, symbol, ts_recv, harvest)
+                    )
                     trade_seen[symbol] = ts_recv
                 else:
                     self._read_carefully(frame, ts_recv, harvest)
@@ -147,11 +150,13 @@ class UsdmSession(BinanceConversation):
                 harvest.bbo.append(Bbo(data.T * MS, ts_recv, NAME, symbol, *bid, *ask))
                 self.seen[StreamType.BBO][symbol] = ts_recv
             case _AggTrade():
-                if not finite(data.p, data.q):
-                    return "not_finite"
                 symbol = self._symbols[StreamType.TRADE].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
+                # It came, whether or not it can be recorded.
+                self.next_numbers[symbol] = self._after(data.a, symbol, ts_recv, harvest)
+                if not finite(data.p, data.q):
+                    return "not_finite"
                 side = SELL if data.m else BUY
                 harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, data.p, data.q, side, str(data.a)))
                 self.seen[StreamType.TRADE][symbol] = ts_recv

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, StreamType, Trade
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.bybit_messages import BookMessage, TradeItem, TradeMessage, read_book, read_trades
 from quantlab_collector.exchanges.bybit_requests import PendingRequests, subscribe_request
@@ -53,6 +54,15 @@ ARGS_PER_CONNECTION: Final = 20_000
 """Characters. The exchange allows 21,000 and does not say whether quotes and commas count: here they do, with some room left."""
 
 
+_RHYTHMS: Final = {
+    StreamType.MARK_PRICE: Rhythm(every=60.0),
+    StreamType.FUNDING: Rhythm(every=8 * 3600.0),
+}
+"""Tickers tell what has changed, and the first one everything. In a minute of four liquid symbols the mark price changed at least
+every 20 s, the open interest every 12 s, the funding rate at most once: it may stay until the next settlement. The open interest
+of a symbol in which nobody trades stays as long as that, so nothing is expected of it."""
+
+
 class Bybit:
     """One market as the collector sees it."""
 
@@ -72,6 +82,7 @@ class Bybit:
         self.streams = streams
         self.units: Mapping[StreamType, str] = MappingProxyType({key: unit for key, unit in units.items() if key in streams})
         self.rest: ExchangeRest | None = BybitRest(market)
+        self.rhythms: Mapping[StreamType, Rhythm] = MappingProxyType({s: r for s, r in _RHYTHMS.items() if s in streams})
         self._market = market
         self._args_per_request = args_per_request
 
@@ -151,6 +162,7 @@ class BybitSession:
 
     def __init__(self, plan: ConnectionPlan) -> None:
         self.seen: dict[StreamType, dict[str, int]] = {stream: {} for stream in StreamType}
+        self.next_numbers: dict[str, int] = {}  # nothing here is numbered without holes
         self._name = plan.exchange
         self._requests = PendingRequests(plan.requests)
         # Only what was planned for this connection is recorded: the exchange does not get to choose our partitions.

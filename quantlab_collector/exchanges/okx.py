@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Event, MarkPrice, StreamType, Trade
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.okx_messages import (
     CHANNELS,
@@ -73,6 +74,11 @@ class Okx:
     # https://www.okx.com/docs-v5/en/#overview-websocket-connect
     heartbeat: Heartbeat | None = Heartbeat(interval=20.0, message=b"ping", when_quiet=True)
     rest: ExchangeRest | None = OkxRest()
+    # The mark price comes every 10 s although it has not changed, the funding rate every 30 to 90 s; the open interest only when
+    # it has changed. https://www.okx.com/docs-v5/en/#public-data-websocket-mark-price-channel
+    rhythms: Mapping[StreamType, Rhythm] = MappingProxyType(
+        {StreamType.MARK_PRICE: Rhythm(every=10.0), StreamType.FUNDING: Rhythm(every=90.0)}
+    )
     units: Mapping[StreamType, str] = MappingProxyType(
         {StreamType.BBO: "contracts", StreamType.TRADE: "contracts", StreamType.OPEN_INTEREST: "contracts"}
     )
@@ -145,6 +151,7 @@ class OkxSession:
 
     def __init__(self, plan: ConnectionPlan) -> None:
         self.seen: dict[StreamType, dict[str, int]] = {stream: {} for stream in StreamType}
+        self.next_numbers: dict[str, int] = {}  # nothing here is numbered without holes
         # Only what was planned for this connection is recorded: the exchange does not get to choose our partitions.
         self._symbols: dict[StreamType, dict[str, str]] = {stream: {} for stream in StreamType}
         for topic in plan.topics:

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import attrs
 
 from quantlab_collector.contracts.events import Burst, Event, StreamType
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 
 # ---------------------------------------------------------------------------------------------------- what is asked for
@@ -113,7 +114,28 @@ class Unknown:
     kind: str
 
 
-Outcome: TypeAlias = Subscribed | Refused | Notice | Pong | Unknown
+@attrs.frozen
+class Hole:
+    """Between two events of a symbol numbers were left out: so many events were missed."""
+
+    stream: StreamType
+    symbol: str
+    since: int | None
+    """When the event before was received, ns; ``None`` if that was on an earlier connection."""
+    to: int
+    missed: int
+
+
+@attrs.frozen
+class Repeat:
+    """An event whose number had passed already. It is recorded like any other."""
+
+    stream: StreamType
+    symbol: str
+    number: int
+
+
+Outcome: TypeAlias = Subscribed | Refused | Notice | Pong | Unknown | Hole | Repeat
 
 
 @attrs.frozen
@@ -235,6 +257,11 @@ class Session(Protocol):
         """When each symbol of each stream was last received, ns; absent until its first message."""
         ...
 
+    @property
+    def next_numbers(self) -> dict[str, int]:
+        """The number of the next trade by symbol, where the exchange leaves none out; the session after this goes on with it."""
+        ...
+
     def decode(self, frames: Sequence[bytes], ts_recv: int) -> Harvest:
         """Turn frames into events and outcomes. Never raises: what cannot be read is a ``Reject``."""
         ...
@@ -271,6 +298,11 @@ class Exchange(Protocol):
     @property
     def rest(self) -> ExchangeRest | None:
         """What is asked over REST; an exchange without it is recorded all the same."""
+        ...
+
+    @property
+    def rhythms(self) -> Mapping[StreamType, Rhythm]:
+        """How often it sends something, by stream, as far as that is known."""
         ...
 
     @property

@@ -19,10 +19,12 @@ from quantlab_collector.exchanges.protocol import (
     Exchange,
     Harvest,
     Heartbeat,
+    Hole,
     Notice,
     Outcome,
     Pong,
     Refused,
+    Repeat,
     Session,
     Subscribed,
     Unknown,
@@ -34,10 +36,13 @@ from quantlab_collector.intake.raw_tap import RawTap
 from quantlab_collector.intake.transport import FaultKind, OpenWire, TransportFault, Wire, WireOptions
 from quantlab_collector.runtime.lifecycle import State
 from quantlab_collector.runtime.notices import (
+    MISSING,
+    MISSING_ACROSS,
     ExchangeNotice,
     FrameRejected,
     GapDetected,
     Notices,
+    NumberRepeated,
     SubscribeRefused,
     UnknownMessage,
     WsConnect,
@@ -80,6 +85,7 @@ class Connection:
         self._state = state
         self._tools = tools
         self._session: Session = tools.exchange.session(plan)
+        self._trades = tools.notices.state.trades
         self._socket = plan.name
         """What the frames of this one socket are marked with."""
         self._to_say = deque(plan.requests)
@@ -90,7 +96,7 @@ class Connection:
         self._first_data: float | None = None
         self._leaving = False
         self._seen_before: Mapping[Topic, int] = {}
-        """What the connection before this one had last received, by topic."""
+        """What the connections before this one had last received, by topic."""
 
     async def run(self) -> None:
         """Run until a ``TransportFault``."""
@@ -102,8 +108,10 @@ class Connection:
             state.connects += 1
             self._socket = f"{self._plan.name}#{state.connects}"
             state.connected_ns = now
-            self._seen_before = last_seen(state)
+            self._seen_before = state.seen_before = {**state.seen_before, **last_seen(state)}
             state.seen = self._session.seen
+            self._session.next_numbers.update(state.next_numbers)
+            state.next_numbers = self._session.next_numbers
             tools.notices.tell(WsConnect(self._plan.exchange, self._plan.name, state.url, len(self._plan.topics)))
             self._last_message = self._last_data = trio.current_time()
             state.lifecycle.move(State.SUBSCRIBING, now)
@@ -171,6 +179,8 @@ class Connection:
         state.received_bytes += sum(map(len, messages))
         if tools.raw_tap is not None:
             tools.raw_tap.offer(self._plan.exchange, self._socket, ts_recv, messages, harvest.trade)
+        if harvest.trade and self._trades is not None:
+            self._trades.add(harvest.trade)
         bursts = harvest.bursts(self._plan.exchange)
         if bursts:
             self._last_data = self._last_message
@@ -220,5 +230,25 @@ class Connection:
                     raise AnnouncedEnd(FaultKind.ANNOUNCED, kind)
             case Unknown(kind):
                 tell(UnknownMessage(exchange, kind))
+            case Hole():
+                tell(self._gap(outcome))
+            case Repeat(stream, symbol, number):
+                tell(NumberRepeated(exchange, name, stream.value, symbol, number))
             case Subscribed() | Pong():
                 pass
+
+    def _gap(self, hole: Hole) -> GapDetected:
+        """Numbers were left out: in the flow, or across an outage, which is a gap of its own already."""
+        plan, across = self._plan, hole.since is None
+        before = hole.since or self._seen_before.get(Topic(plan.exchange, hole.stream, hole.symbol), hole.to)
+        return GapDetected(
+            exchange=plan.exchange,
+            connection=plan.name,
+            since=before,
+            to=hole.to,
+            seconds=round((hole.to - before) / 1e9, 3),
+            reason=MISSING_ACROSS if across else MISSING,
+            stream=hole.stream.value,
+            symbol=hole.symbol,
+            missed=hole.missed,
+        )

@@ -27,16 +27,17 @@ class Outlet:
     def offer(self, bursts: Sequence[Burst]) -> None:
         """Put bursts into the queue as far as they fit."""
         state = self._state
-        books = state.books
+        books, latencies = state.books, state.latencies
         for burst in bursts:
             room = state.queue_capacity - books.queued
             count = len(burst.events)
+            latencies.received(burst)
             if count <= room:
                 books.receive(burst.exchange, burst.stream, count, 0, "")
                 self._send.send_nowait(burst)
             else:
                 self._offer_part(burst, max(room, 0))
-            state.queue_peak = max(state.queue_peak, books.queued)
+        state.queue_peak = max(state.queue_peak, books.queued)
 
     def _offer_part(self, burst: Burst, room: int) -> None:
         dropped = len(burst.events) - room

@@ -32,7 +32,9 @@ async def run_exchange(plans: tuple[ConnectionPlan, ...], tools: Connecting, rec
             if tools.alignment is not None:
                 nursery.start_soon(tools.alignment.run, name=f"{tools.exchange.name}/alignment")
             for plan in plans:
-                state = ConnectionState(plan.exchange, plan.name, mask_text(plan.url), plan.topics)
+                state = ConnectionState(
+                    plan.exchange, plan.name, mask_text(plan.url), plan.topics, rhythms=tools.exchange.rhythms
+                )
                 tools.notices.state.connections.append(state)
                 nursery.start_soon(_keep, plan, state, tools, reconnect, budget, name=f"{plan.exchange}/{plan.name}")
 

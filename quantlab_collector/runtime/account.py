@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from quantlab_collector.contracts.manifest import Account, ConnectionWindow, Gap
+from quantlab_collector.contracts.manifest import Account, ConnectionWindow
 from quantlab_collector.runtime.lifecycle import UP
-from quantlab_collector.runtime.state import ServiceState
+from quantlab_collector.runtime.state import ServiceState, open_gaps
 
 
 def account(state: ServiceState) -> Account:
@@ -15,11 +15,12 @@ def account(state: ServiceState) -> Account:
         for c in state.connections
         if c.lifecycle.state in UP and c.connected_ns is not None
     )
-    open_gaps = (Gap(c.exchange, c.name, c.lost_ns, None, c.lifecycle.reason) for c in state.connections if c.lost_ns is not None)
     return Account(
         counters=state.books.counters(),
         connections=(*state.windows_closed, *open_windows),
-        gaps=(*state.gaps, *open_gaps),
+        gaps=(*state.signals.gaps.untold, *open_gaps(state)),
+        mutes=state.signals.mutes.known,
+        silences=state.signals.silences.known,
         drops=drops,
         rejects=rejects,
         downtime=state.downtime,
@@ -29,6 +30,8 @@ def account(state: ServiceState) -> Account:
 def account_told(state: ServiceState, told: Account) -> None:
     """An account stands in a sealed segment, safe: the next one tells only what came after it."""
     del state.windows_closed[: sum(window.to is not None for window in told.connections)]
-    del state.gaps[: sum(gap.to is not None for gap in told.gaps)]
+    state.signals.gaps.told(told.gaps)
+    state.signals.mutes.told(told.mutes)
+    state.signals.silences.told(told.silences)
     state.books.losses_told(told.drops, told.rejects)
     state.downtime = None

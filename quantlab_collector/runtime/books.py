@@ -64,10 +64,9 @@ class Books:
 
     def account(self, exchange: str, stream: StreamType | str) -> Account:
         """The account of one stream; opened at its first use."""
-        key = (exchange, str(stream))
-        account = self.accounts.get(key)
+        account = self.accounts.get((exchange, stream))  # a stream is equal to its name
         if account is None:
-            account = self.accounts[key] = Account()
+            account = self.accounts[exchange, str(stream)] = Account()
         return account
 
     def receive(self, exchange: str, stream: StreamType, kept: int, dropped: int, reason: str) -> None:

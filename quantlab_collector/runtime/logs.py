@@ -1,35 +1,19 @@
-"""Log lines: one JSON object a line on stdout, or the same lines rendered for a terminal.
-
-A log that cannot be written must never stop the recording: a closed pipe or a full disk swallows the line.
-"""
+"""Log lines: one JSON object a line on stdout, or the same lines rendered for a terminal."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from typing import Any, Final
 
 import structlog
 
+from quantlab_collector.runtime.log_pump import LogPump
+from quantlab_collector.runtime.notices.telling import shown
+
 Redact = Callable[[str], str]
 
-
-class _Unbreakable:
-    """A stream whose ``write`` never raises."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):
-            return 0
-        return len(text)
-
-    def flush(self) -> None:
-        """Every line is flushed as it is written."""
+LINES_DROPPED: Final = "log_lines_dropped"
 
 
 class _Forward(logging.Handler):
@@ -49,25 +33,51 @@ def take_over_logging(log: structlog.typing.FilteringBoundLogger) -> None:
     logging.basicConfig(handlers=[_Forward(log)], level=logging.WARNING, force=True)
 
 
-def open_log(stream: TextIO, *, console: bool, level: int, redact: Redact) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes to a stream. ``redact`` sees every text before it is written."""
-
-    def redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
-
+def open_log(pump: LogPump, *, console: bool, colors: bool, level: int, redact: Redact) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes into a pump. ``redact`` sees every text, wherever in a line it stands."""
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty())
-        if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer(colors=colors) if console else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+        _clean_traceback,
+        lambda _, __, event: {key: _redacted(value, redact) for key, value in event.items()},
+        renderer,
+    ]
+
+    def render_loss(count: int) -> str:
+        line: Any = {"event": LINES_DROPPED, "lines": count}
+        for processor in processors:
+            line = processor(None, "warning", line)
+        return f"{line}\n"
+
+    pump.render_loss = render_loss
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(_Unbreakable(stream)),  # type: ignore[arg-type]
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            redacted,
-            renderer,
-        ],
+        structlog.WriteLogger(pump),  # type: ignore[arg-type]
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return logger
+
+
+def _clean_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An error may quote a peer, and a terminal would obey what it says."""
+    if "exception" in event:
+        event["exception"] = "\n".join(shown(line) for line in event["exception"].split("\n"))
+    return event
+
+
+def _redacted(value: object, redact: Redact) -> object:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {_redacted(key, redact): _redacted(item, redact) for key, item in value.items()}
+        case list() | tuple():
+            return [_redacted(item, redact) for item in value]
+        case None | int() | float():
+            return value
+        case _:
+            return redact(repr(value))

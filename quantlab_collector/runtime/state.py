@@ -7,17 +7,23 @@ The parts of the process write here, each its own part, synchronously. The statu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.manifest import ConnectionWindow, Counters, Downtime, Gap
+from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.books import Books
+from quantlab_collector.runtime.history import History, Point
+from quantlab_collector.runtime.latencies import Latencies, LatencyView
 from quantlab_collector.runtime.lifecycle import UP, Lifecycle, State
 from quantlab_collector.runtime.obstacles import Obstacle
 from quantlab_collector.runtime.raw_state import RawArchiveState
+from quantlab_collector.runtime.recent_trades import RecentTrades
+from quantlab_collector.runtime.signals import SignalState, SignalsView
+from quantlab_collector.runtime.told import RecentlyTold, Told
 from quantlab_collector.runtime.windows import Window
 
 RATE_SECONDS = 10.0
@@ -48,8 +54,14 @@ class ConnectionState:
     lost_reason: str = ""
     seen: Mapping[StreamType, Mapping[str, int]] = attrs.field(factory=dict)
     """When each symbol of each stream was last received on the present connection, ns."""
+    seen_before: Mapping[Topic, int] = attrs.field(factory=dict)
+    """The same of the connections before."""
+    next_numbers: dict[str, int] = attrs.field(factory=dict)
+    """Which number the exchange will give to the next trade of a symbol, where it numbers them without holes."""
     refused: dict[str, str] = attrs.field(factory=dict)
     """What the exchange would not subscribe, and its words."""
+    rhythms: Mapping[StreamType, Rhythm] = attrs.field(factory=dict)
+    """How often the exchange sends something."""
 
 
 @attrs.define(eq=False)
@@ -75,12 +87,16 @@ class WriterState:
     files_written: int = 0
     segments_committed: int = 0
     in_flight_uploads: int = 0
+    uploading: dict[str, int] = attrs.field(factory=dict)
+    """What the store is being asked for at present, and since when, ns."""
     upload_failures: int = 0
     sealed_segments: int = 0
     """Sealed, and not yet committed."""
     spool_bytes: int = 0
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
+    oldest_unsynced_ns: int | None = None
+    """When the oldest event was received that the disk does not have yet."""
     storage_fault: str | None = None
     """What the store said last, and of which kind it is, while it does not do what it is asked for."""
     shipping_blocked: str | None = None
@@ -104,6 +120,8 @@ class WriterState:
     """Events that the disk did not take when the process had to go."""
     disk_free: int | None = None
     """Bytes that the disk of the spool still takes from us."""
+    spool_max_bytes: int | None = None
+    """What the spool may hold."""
 
 
 @attrs.frozen
@@ -124,6 +142,7 @@ class ConnectionView:
     received_bytes: int
     last_frame_ns: int | None
     last_seen: Mapping[Topic, int]
+    seen_before: Mapping[Topic, int]
     refused: Mapping[str, str]
 
 
@@ -151,21 +170,35 @@ class Snapshot:
     reconnects_15m: int
     rejects_15m: int
     recovered_rows: int
+    signals: SignalsView
     alignment_fetches: int
     alignment_events_seen: int
     alignment_corrections: int
     unknown: Mapping[tuple[str, str], int]
     """Messages of kinds that nobody asked for, by exchange and kind."""
     last_event_ns: int | None
+    latencies: LatencyView
     rss_bytes: int
     fatal: str | None
     stopping: bool
+    log_dropped: int
+    """Lines of the log that nobody will read."""
+    history: tuple[Point, ...]
+    """Of the last 15 minutes; the times count from the start."""
+    told: tuple[Told, ...]
+
+    @property
+    def queue_age(self) -> float:
+        """Seconds since the oldest event was received that is in memory only; 0 when none is."""
+        return self._seconds_since(self.writer.oldest_unsynced_ns)
 
     @property
     def upload_lag(self) -> float:
         """Seconds since the oldest segment was sealed that is not in the store; 0 when none waits."""
-        sealed_ns = self.writer.oldest_seal_ns
-        return 0.0 if sealed_ns is None else max(0.0, (self.started_ns - sealed_ns) / 1e9 + self.uptime)
+        return self._seconds_since(self.writer.oldest_seal_ns)
+
+    def _seconds_since(self, ns: int | None) -> float:
+        return 0.0 if ns is None else max(0.0, (self.started_ns - ns) / 1e9 + self.uptime)
 
 
 @attrs.define(eq=False)
@@ -179,13 +212,13 @@ class ServiceState:
     """The same instant on the monotonic clock."""
     queue_capacity: int
     books: Books = attrs.field(factory=Books)
+    latencies: Latencies = attrs.field(factory=Latencies)
     connections: list[ConnectionState] = attrs.field(factory=list)
     writer: WriterState = attrs.field(factory=WriterState)
     raw_archive: RawArchiveState = attrs.field(factory=RawArchiveState)
     alignment: AlignmentState = attrs.field(factory=AlignmentState)
     unknown: Counter[tuple[str, str]] = attrs.field(factory=Counter)
-    gaps: list[Gap] = attrs.field(factory=list)
-    """Gaps that ended since the last sealed segment."""
+    signals: SignalState = attrs.field(factory=SignalState)
     windows_closed: list[ConnectionWindow] = attrs.field(factory=list)
     """Connections that ended since the last sealed segment."""
     downtime: Downtime | None = None
@@ -194,6 +227,11 @@ class ServiceState:
     rss_bytes: int = 0
     fatal: str | None = None
     stopping: bool = False
+    log_dropped: Callable[[], int] = int
+    trades: RecentTrades | None = None
+    """Where they are kept for looking at."""
+    told: RecentlyTold = attrs.field(factory=RecentlyTold)
+    _history: History = attrs.field(factory=History)
     _drops: Window = attrs.field(factory=Window)
     _rejects: Window = attrs.field(factory=Window)
     _reconnects: Window = attrs.field(factory=Window)
@@ -205,12 +243,17 @@ class ServiceState:
         """Feed the windows; called about once a second."""
         accounts = self.books.accounts
         self.rss_bytes = rss_bytes
+        self.latencies.turn(now)
         self._drops.sample(now, sum(account.dropped.total() for account in accounts.values()))
         self._rejects.sample(now, sum(account.rejected.total() for account in accounts.values()))
         self._reconnects.sample(now, sum(connection.reconnects for connection in self.connections))
+        self.signals.sample(now)
         received: Counter[str] = Counter()
         for (_, stream), account in accounts.items():
             received[stream] += account.received
+        self._history.sample(now - self.started, received)
+        if self.trades is not None:
+            self.trades.settle()
         for stream, total in received.items():
             if stream not in self._received:
                 self._received[stream] = Window(RATE_SECONDS + 1)
@@ -239,22 +282,36 @@ class ServiceState:
             queue_capacity=self.queue_capacity,
             queue_peak=self.queue_peak,
             connections=tuple(_view(connection) for connection in self.connections),
-            writer=attrs.evolve(self.writer),
+            writer=attrs.evolve(self.writer, uploading=dict(self.writer.uploading)),
             raw_archive=self.raw_archive.copy(),
             events_per_sec={stream: window.rate(RATE_SECONDS) for stream, window in self._received.items()},
             drops_15m=self._drops.change(),
             reconnects_15m=self._reconnects.change(),
             rejects_15m=self._rejects.change(),
             recovered_rows=self.books.recovered,
+            signals=self.signals.view(open_gaps(self)),
             alignment_fetches=self.alignment.fetches,
             alignment_events_seen=self.alignment.events_seen,
             alignment_corrections=self.alignment.corrections,
             unknown=dict(self.unknown),
             last_event_ns=self.last_event_ns,
+            latencies=self.latencies.view(),
             rss_bytes=self.rss_bytes,
             fatal=self.fatal,
             stopping=self.stopping,
+            log_dropped=self.log_dropped(),
+            history=self._history.points(),
+            told=self.told.all(),
         )
+
+
+def open_gaps(state: ServiceState) -> tuple[Gap, ...]:
+    """Of the connections that have lost their data and not got it back."""
+    return tuple(
+        Gap(connection.exchange, connection.name, connection.lost_ns, None, connection.lost_reason)
+        for connection in state.connections
+        if connection.lost_ns is not None
+    )
 
 
 def last_seen(connection: ConnectionState) -> dict[Topic, int]:
@@ -283,6 +340,7 @@ def _view(connection: ConnectionState) -> ConnectionView:
         received_bytes=connection.received_bytes,
         last_frame_ns=connection.last_frame_ns,
         last_seen=last_seen(connection),
+        seen_before=connection.seen_before,
         refused=dict(connection.refused),
     )
 

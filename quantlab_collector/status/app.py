@@ -1,15 +1,15 @@
 """The HTTP interface: what may be asked, by whom, and with which headers it is answered. It can look, and nothing else.
 
-It gets two callables that give frozen copies, and no object of the running service: a request cannot change what it cannot reach.
+It gets callables that give frozen copies, and no object of the running service: a request cannot change what it cannot reach.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import trio
 from hypercorn.typing import ASGISendCallable
 from quart import Response, request
@@ -21,8 +21,13 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from quantlab_collector.runtime.health import Standing
 from quantlab_collector.runtime.state import Snapshot
-from quantlab_collector.status import prometheus, views
+from quantlab_collector.status import collectors, debug, prometheus, trouble_views, views
 from quantlab_collector.status.accept import Form, wanted_form
+from quantlab_collector.status.answers import json_answer as _json
+from quantlab_collector.status.assets import add_page
+from quantlab_collector.status.budget import REQUEST_COST, Budget
+from quantlab_collector.status.collectors import NewestTrades, add_collectors
+from quantlab_collector.status.debug import Inventory, add_debug
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
 
@@ -36,21 +41,34 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer. There are no CORS headers: no page of another origin has any business here."""
+"""On every answer; the page at ``/`` alone has a policy of its own. There are no CORS headers: no page of another origin has any
+business here."""
 
-ENDPOINTS: Final = ("/health", "/ready", "/streams", "/metrics", "/status", "/collectors/status")
+ENDPOINTS: Final = ("/health", "/ready", "/streams", "/gaps", "/metrics", "/status", *collectors.ENDPOINTS)
 
 _log = logging.getLogger(__name__)
 
 
-def create_app(snapshot: Callable[[], Snapshot], health: Callable[[], Standing], options: StatusOptions) -> QuartTrio:
-    """The application."""
-    app = _StatusApp(__name__, static_folder=None)
+def create_app(
+    snapshot: Callable[[], Snapshot],
+    health: Callable[[], Standing],
+    options: StatusOptions,
+    *,
+    trades: NewestTrades | None = None,
+    spool: Inventory | None = None,
+) -> StatusApp:
+    """The application. ``trades`` gives the newest ones where they are kept, ``spool`` looks at the disk for ``/debug``."""
+    app = StatusApp(__name__, static_folder=None)
+    app.budget = Budget()
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = 1024  # nobody reads a body; this bounds what is kept of one
     app.url_map.merge_slashes = False  # a path is right to the letter, or it is not there
     _guard(app, HostList((options.host, *options.allowed_hosts)))
     _add_pages(app, snapshot, health)
+    add_collectors(app, snapshot, trades)
+    add_page(app, snapshot, health, (*ENDPOINTS, *debug.ENDPOINTS) if options.debug else ENDPOINTS)
+    if options.debug:
+        add_debug(app, snapshot, spool)
     return app
 
 
@@ -80,7 +98,7 @@ def _guard(app: QuartTrio, hosts: HostList) -> None:
 
     @app.after_request
     def protect(response: ResponseTypes) -> ResponseTypes:
-        response.headers.update(HEADERS)
+        _protect(response)
         return response
 
     @app.after_websocket
@@ -89,12 +107,13 @@ def _guard(app: QuartTrio, hosts: HostList) -> None:
         return None if response is None else protect(response)
 
 
-def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing]) -> None:
-    """What may be asked."""
+def _protect(response: ResponseTypes) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
-    @app.get("/")
-    def index() -> Response:
-        return _json({"service": "quantlab-collector", "version": snapshot().version, "endpoints": ENDPOINTS})
+
+def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing]) -> None:
+    """What may be asked about the service as a whole."""
 
     @app.get("/health")
     def get_health() -> Response:
@@ -109,6 +128,11 @@ def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callabl
     def get_streams() -> Response:
         return _json(views.streams(snapshot()))
 
+    @app.get("/gaps")
+    def get_gaps() -> Response:
+        limit = trouble_views.read_limit(request.args.get("limit"))
+        return _json({"error": "bad request"}, 400) if limit is None else _json(trouble_views.gaps(snapshot(), limit))
+
     @app.get("/metrics")
     def get_metrics() -> Response:
         return _metrics(wanted_form(request.headers.get("Accept", "")), snapshot(), health())
@@ -116,12 +140,6 @@ def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callabl
     @app.get("/status")
     def get_status() -> Response:
         return _json(views.status(snapshot(), health()))
-
-    @app.get("/collectors/status", defaults={"name": None})
-    @app.get("/collectors/status/<path:name>")
-    def get_collectors(name: str | None) -> Response:
-        answer = views.collectors(snapshot(), name)
-        return _json({"error": "not found"}, 404) if answer is None else _json(answer)
 
 
 def _metrics(form: Form, snapshot: Snapshot, standing: Standing) -> Response:
@@ -134,10 +152,6 @@ def _metrics(form: Form, snapshot: Snapshot, standing: Standing) -> Response:
             answer = _json(views.metrics(snapshot))
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _json(answer: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(answer), code, dict(headers or {}), content_type="application/json")
 
 
 class _FinishedConnection(TrioASGIHTTPConnection):
@@ -154,15 +168,26 @@ class _FinishedConnection(TrioASGIHTTPConnection):
         nursery.cancel_scope.cancel()
 
 
-class _StatusApp(QuartTrio):
+class StatusApp(QuartTrio):
+    """Quart, where what is asked waits for its turn, and is answered in this thread."""
+
     asgi_http_class = _FinishedConnection
+    budget: Budget
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """A request of whatever kind waits for its turn."""
+        await self.budget.wait_turn(REQUEST_COST)
+        await super().__call__(scope, receive, send)
 
     def sync_to_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Quart would call plain functions in threads. These are short and look at the state: they belong where the state is."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             await trio.lowlevel.checkpoint()
-            return func(*args, **kwargs)
+            began = time.perf_counter()
+            answer = func(*args, **kwargs)
+            self.budget.spend(time.perf_counter() - began)
+            return answer
 
         return call
 

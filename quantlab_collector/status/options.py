@@ -16,3 +16,9 @@ class StatusOptions:
     """0 lets the system choose; the log says which."""
     allowed_hosts: tuple[str, ...] = ()
     """Names besides ``localhost`` and the bound address that a ``Host`` header may carry."""
+    recent_trades: bool = True
+    """Whether the newest trades are kept in memory for ``/collectors/trades``."""
+    debug: bool = False
+    """Whether ``/debug`` shows the inside of the process."""
+    debug_exposed: bool = False
+    """Whether it may do so to everyone who reaches an address that is not this machine's alone."""

@@ -19,10 +19,14 @@ from prometheus_client.registry import Collector
 from quantlab_collector.runtime.health import ServiceHealth, Standing, not_recording, queue_pct
 from quantlab_collector.runtime.lifecycle import UP, State
 from quantlab_collector.runtime.state import Snapshot
+from quantlab_collector.status import delays
 from quantlab_collector.status.views import data_loss_pct, topic_state
 
 Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
 """Label values, and the number."""
+
+MAX_MUTES = 1_000
+"""More are only counted: a scrape has to stay small, also on a day on which everything is mute."""
 
 TEXT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS_TYPE = openmetrics.CONTENT_TYPE_LATEST
@@ -54,7 +58,9 @@ class _Exposition(Collector):
         yield from _process(self._snapshot, self._standing)
         yield from _events(self._snapshot)
         yield from _connections(self._snapshot)
+        yield from _signals(self._snapshot)
         yield from _writer(self._snapshot)
+        yield from delays.families(self._snapshot)
         if self._snapshot.raw_archive.enabled:
             yield from _raw_archive(self._snapshot)
 
@@ -75,6 +81,7 @@ def _process(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
         (((state.value,), state is standing.assessment.state) for state in ServiceHealth),
     )
     yield _gauge("state_since_timestamp_seconds", "When the present state began.", standing.since_ns / 1e9)
+    yield _counter("log_lines_dropped", "Lines of the log that nobody took in time.", snapshot.log_dropped)
     yield _gauge("ready", "Whether data is recorded and reaches the store.", not_recording(snapshot) is None)
 
 
@@ -89,7 +96,7 @@ def _events(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counters("events_dropped_by_reason", "Events received and lost, and why.", with_reason, snapshot.drops.items())
     yield _counters("events_rejected_by_reason", "Messages not readable, and why.", with_reason, snapshot.rejects.items())
     yield _gauge("books_balanced", "Whether received = written + dropped + pending + rejected.", snapshot.counters.holds)
-    yield _gauge("data_loss_ratio", "Dropped of received.", data_loss_pct(snapshot) / 100)
+    yield _gauge("data_loss_ratio", "Dropped and missed, of what is known to have been sent.", data_loss_pct(snapshot) / 100)
     yield _gauges(
         "events_per_second",
         "Events received per second, of late.",
@@ -133,6 +140,26 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counters("unknown_messages", "Messages of kinds that nobody asked for.", ("exchange",), unknown.items())
 
 
+def _signals(snapshot: Snapshot) -> Iterator[Metric]:
+    signals, by_stream = snapshot.signals, ("exchange", "stream")
+    yield _counter("gaps", "Gaps: outages of connections, and holes in numbers outside them.", signals.gaps.total)
+    yield _gauge("gaps_15m", "Of these, within 15 minutes.", signals.gaps.last_15m)
+    yield _gauge("gaps_open", "Connections that have lost their data and not got it back.", len(signals.gaps.open))
+    yield _counters("events_missed", "Events that the exchange numbered and that never came.", by_stream, signals.missed.items())
+    yield _counters("numbers_repeated", "Events whose number had passed already.", by_stream, signals.repeated.items())
+    yield _counter("silence_intervals", "Times that a topic was silent beyond its exchange's rhythm.", signals.silences.total)
+    yield _gauge("silence_intervals_15m", "Of these, within 15 minutes.", signals.silences.last_15m)
+    yield _gauge("silences_open", "Topics that are silent now.", len(signals.silences.open))
+    yield _counter("mutes", "Times that a topic was found mute.", signals.mutes.total)
+    yield _gauge("mutes_open", "Topics that are mute now.", len(signals.mutes.open))
+    yield _gauges(
+        "stream_mute_since_timestamp_seconds",
+        "Since when a topic is mute; for open mutes only.",
+        ("exchange", "connection", "stream", "symbol"),
+        (((m.exchange, m.connection, m.stream or "", m.symbol or ""), m.since / 1e9) for m in signals.mutes.open[:MAX_MUTES]),
+    )
+
+
 def _writer(snapshot: Snapshot) -> Iterator[Metric]:
     writer = snapshot.writer
     yield _counter("files_written", "Parquet files in the store, named by a manifest.", writer.files_written)
@@ -144,6 +171,9 @@ def _writer(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("segment_bytes", "Bytes of the open segment.", writer.segment_bytes)
     yield _gauge("sealed_segments", "Segments sealed and not yet committed.", writer.sealed_segments)
     yield _gauge("spool_bytes", "Bytes in the spool.", writer.spool_bytes)
+    yield _gauges("spool_capacity_bytes", "What the spool may hold.", (), _known(writer.spool_max_bytes))
+    yield _gauges("disk_free_bytes", "What the disk of the spool still takes.", (), _known(writer.disk_free))
+    yield _gauge("recording_hindered", "Whether the local disk takes no events at present.", writer.obstacle is not None)
     yield _gauge("upload_slots", "How many uploads may go on at once; fewer while the store throttles.", writer.upload_slots)
     yield _gauge("backlog_segments", "Segments encoded and not yet committed.", writer.backlog_segments)
     yield _gauge("backlog_bytes", "Bytes of parts encoded and not yet in the store.", writer.backlog_bytes)
@@ -192,7 +222,11 @@ def _counters(name: str, text: str, labels: Sequence[str], rows: Rows) -> Metric
 
 def _time(name: str, text: str, ns: int | None) -> Metric:
     """A moment; no sample as long as there was none."""
-    return _gauges(name, text, (), [] if ns is None else [((), ns / 1e9)])
+    return _gauges(name, text, (), _known(None if ns is None else ns / 1e9))
+
+
+def _known(value: float | None) -> Rows:
+    return [] if value is None else [((), value)]
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:

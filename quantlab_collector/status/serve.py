@@ -18,8 +18,9 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
-from quart_trio import QuartTrio
 
+from quantlab_collector.status.app import StatusApp
+from quantlab_collector.status.budget import CONNECTION_COST, Budget
 from quantlab_collector.status.options import StatusOptions
 
 SEATS: Final = 64
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 async def serve_status(
-    app: QuartTrio,
+    app: StatusApp,
     options: StatusOptions,
     stop: trio.Event,
     *,
@@ -53,7 +54,9 @@ async def serve_status(
     door = _Door(app, context)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
-            accept = partial(trio.serve_listeners, door.let_in, listeners, handler_nursery=connections)
+            budget = Budget()
+            in_turn = [_PatientListener(listener, budget) for listener in listeners]
+            accept = partial(trio.serve_listeners, door.let_in, in_turn, handler_nursery=connections)
             accepting.start_soon(accept, name="status door")
             task_status.started(_url(listeners[0]))
             await stop.wait()
@@ -78,7 +81,7 @@ def _url(listener: trio.SocketListener) -> str:
 class _Door:
     """Where connections come in."""
 
-    def __init__(self, app: QuartTrio, context: WorkerContext) -> None:
+    def __init__(self, app: StatusApp, context: WorkerContext) -> None:
         self._app = wrap_app(cast(ASGIFramework, app), 0, "asgi")
         self._context = context
         self._config = _config()
@@ -114,6 +117,21 @@ class _Connection(TCPServer):
     async def _read_data(self) -> None:
         await super()._read_data()
         await self.idle_task.stop()
+
+
+class _PatientListener(trio.abc.Listener[trio.SocketStream]):
+    """Takes connections only as fast as the budget allows; the others wait with the kernel, at no cost to us."""
+
+    def __init__(self, listener: trio.SocketListener, budget: Budget) -> None:
+        self._listener = listener
+        self._budget = budget
+
+    async def accept(self) -> trio.SocketStream:
+        await self._budget.wait_turn(CONNECTION_COST)
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
 
 
 class _LimitedStream(trio.abc.HalfCloseableStream):

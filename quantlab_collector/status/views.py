@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.manifest import Identity
@@ -16,15 +15,13 @@ from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.health import Standing, not_recording, queue_pct
 from quantlab_collector.runtime.notices import plain_text
 from quantlab_collector.runtime.state import ConnectionView, Snapshot
+from quantlab_collector.status import delays
+from quantlab_collector.status.times import iso, millis
+from quantlab_collector.status.trouble_views import Freshness, last_seen
 
 Json: TypeAlias = dict[str, Any]
 
-NOT_BUILT_YET: Final = 0
-"""The answer of keys that the contract has and nothing counts yet: silence intervals and the alignment after a reconnect."""
-
 LIVE, WAITING, REFUSED = "live", "waiting", "refused"
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def health(snapshot: Snapshot) -> Json:
@@ -49,6 +46,7 @@ def ready(snapshot: Snapshot) -> Json:
 def streams(snapshot: Snapshot) -> Json:
     """``/streams``: what is recorded, and how each of it does."""
     symbols: set[str] = set()
+    freshness = Freshness(snapshot)
     by_exchange: defaultdict[str, set[StreamType]] = defaultdict(set)
     for connection in snapshot.connections:
         for topic in connection.topics:
@@ -60,7 +58,7 @@ def streams(snapshot: Snapshot) -> Json:
             exchange: [stream.value for stream in StreamType if stream in by_exchange[exchange]]
             for exchange in sorted(by_exchange)
         },
-        "topics": [_topic(connection, topic) for connection in snapshot.connections for topic in connection.topics],
+        "topics": [_topic(connection, topic, freshness) for connection in snapshot.connections for topic in connection.topics],
     }
 
 
@@ -76,8 +74,15 @@ def metrics(snapshot: Snapshot) -> Json:
         "queue_utilization_pct": round(queue_pct(snapshot), 3),
         "queue_peak": snapshot.queue_peak,
         "dropped_events_total": counters.dropped,
-        "silence_intervals_15m": NOT_BUILT_YET,
-        "silence_intervals_total": NOT_BUILT_YET,
+        "silence_intervals_15m": snapshot.signals.silences.last_15m,
+        "silence_intervals_total": snapshot.signals.silences.total,
+        "silences_open": len(snapshot.signals.silences.open),
+        "mutes_open": len(snapshot.signals.mutes.open),
+        "mutes_total": snapshot.signals.mutes.total,
+        "gaps_15m": snapshot.signals.gaps.last_15m,
+        "gaps_total": snapshot.signals.gaps.total,
+        "missed_events_total": sum(snapshot.signals.missed.values()),
+        "repeated_numbers_total": sum(snapshot.signals.repeated.values()),
         "ws_reconnect_total": dict(reconnects),
         "snapshot_fetches_total": snapshot.alignment_fetches,
         "snapshot_events_seen": snapshot.alignment_events_seen,
@@ -113,6 +118,8 @@ def metrics(snapshot: Snapshot) -> Json:
         "unknown_messages": _unknown(snapshot),
         "recovered_rows": snapshot.recovered_rows,
         "rss_mb": rss_mb(snapshot),
+        "latencies": delays.as_json(snapshot),
+        "log_lines_dropped_total": snapshot.log_dropped,
     }
 
 
@@ -123,7 +130,9 @@ def status(snapshot: Snapshot, standing: Standing) -> Json:
         "since": iso(standing.since_ns),
         "metrics": {
             "queue_pct": round(queue_pct(snapshot), 3),
-            "silence_15m": NOT_BUILT_YET,
+            "silence_15m": snapshot.signals.silences.last_15m,
+            "gaps_15m": snapshot.signals.gaps.last_15m,
+            "mutes": len(snapshot.signals.mutes.open),
             "drops_15m": snapshot.drops_15m,
             "reconnects_15m": snapshot.reconnects_15m,
             "rss_mb": rss_mb(snapshot),
@@ -143,25 +152,20 @@ def collectors(snapshot: Snapshot, name: str | None = None) -> Json | None:
 # --------------------------------------------------------------------------------------------------------- small parts
 
 
-def millis(ns: int | None) -> int | None:
-    """Nanoseconds as milliseconds."""
-    return None if ns is None else ns // 1_000_000
-
-
-def iso(ns: int) -> str:
-    """Nanoseconds as people write a time, to the microsecond."""
-    return (_EPOCH + timedelta(microseconds=ns // 1000)).isoformat(timespec="microseconds")
-
-
 def rss_mb(snapshot: Snapshot) -> float:
     """Memory in megabytes."""
     return round(snapshot.rss_bytes / 1e6, 1)
 
 
 def data_loss_pct(snapshot: Snapshot) -> float:
-    """How much of what was received was dropped. Never rounded: one event in a thousand million is a loss."""
-    counters = snapshot.counters
-    return 100.0 * counters.dropped / counters.received if counters.received else 0.0
+    """How much of what is known to have been sent is lost: dropped here, or missing from the exchange's numbers.
+
+    What is missing while a connection was down is in it only where events are numbered. Never rounded: one event in a thousand
+    million is a loss.
+    """
+    missed = sum(snapshot.signals.missed.values())
+    sent = snapshot.counters.received + missed
+    return 100.0 * (snapshot.counters.dropped + missed) / sent if sent else 0.0
 
 
 def topic_state(connection: ConnectionView, topic: Topic) -> str:
@@ -175,7 +179,7 @@ def _text_or_none(text: str | None) -> str | None:
     return None if text is None else plain_text(text)
 
 
-def _topic(connection: ConnectionView, topic: Topic) -> Json:
+def _topic(connection: ConnectionView, topic: Topic, freshness: Freshness) -> Json:
     state = topic_state(connection, topic)
     shown: Json = {
         "exchange": topic.exchange,
@@ -184,6 +188,8 @@ def _topic(connection: ConnectionView, topic: Topic) -> Json:
         "connection": connection.name,
         "state": state,
         "last_recv_ts": millis(connection.last_seen.get(topic)),
+        "freshness": None if state == REFUSED else freshness.word(connection, topic),
+        "last_seen": last_seen(connection, topic),
     }
     if state == REFUSED:
         shown["reason"] = plain_text(connection.refused[str(topic)])

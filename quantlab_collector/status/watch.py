@@ -11,8 +11,20 @@ from typing import Final, NoReturn
 import trio
 
 from quantlab_collector.contracts.units import Seconds
-from quantlab_collector.runtime.health import Health, assess, queue_pct
-from quantlab_collector.runtime.notices import BooksBroken, Notices, Pulse, StateChange
+from quantlab_collector.runtime.freshness import Freshness
+from quantlab_collector.runtime.health import Health, queue_pct
+from quantlab_collector.runtime.notices import (
+    BooksBroken,
+    Notices,
+    Pulse,
+    SilenceDetected,
+    SilenceEnded,
+    StateChange,
+    StreamMute,
+    StreamMuteEnded,
+    together,
+)
+from quantlab_collector.runtime.silence_options import SilenceOptions
 from quantlab_collector.runtime.state import ServiceState, Snapshot
 from quantlab_collector.status.views import rss_mb
 
@@ -36,13 +48,14 @@ async def run_watch(
     health: Health,
     *,
     pulse_every: Seconds = PULSE_EVERY,
+    silence: SilenceOptions = SilenceOptions(),  # noqa: B008 (it is frozen)
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], int] = time.time_ns,
     rss: Callable[[], int] = resident_bytes,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Watch until cancelled. Start it before the intake: what happens before its first look is in no window."""
-    watch = Watch(state, notices, health, pulse_every=pulse_every, clock=clock, wall=wall, rss=rss)
+    watch = Watch(state, notices, health, pulse_every=pulse_every, silence=silence, clock=clock, wall=wall, rss=rss)
     watch.look()
     task_status.started()
     while True:
@@ -60,6 +73,7 @@ class Watch:
         health: Health,
         *,
         pulse_every: Seconds,
+        silence: SilenceOptions = SilenceOptions(),  # noqa: B008 (it is frozen)
         clock: Callable[[], float],
         wall: Callable[[], int],
         rss: Callable[[], int],
@@ -69,10 +83,12 @@ class Watch:
         self._pulse_every = pulse_every
         self._next_pulse = clock() + pulse_every
         self._books_held = True
+        self._freshness = Freshness(silence)
 
     def look(self) -> None:
         """Feed the windows, judge, tell. No checkpoint: it all is about one instant."""
         now = self._clock()
+        self._listen(now)
         self._state.sample(now, self._rss())
         snapshot = self._state.snapshot(now)
         self._judge(snapshot)
@@ -84,10 +100,23 @@ class Watch:
             self._pulse(snapshot)
         self._check_books(snapshot, again=pulse)
 
+    def _listen(self, now: float) -> None:
+        """Which topics have stopped delivering, and which deliver again."""
+        state, tell = self._state, self._notices.tell
+        changes = self._freshness.look(state.connections, state.alignment.baselines, now, self._wall())
+        for mutes in together(changes.muted):
+            tell(StreamMute(mutes))
+        for silences in together(changes.silent):
+            tell(SilenceDetected(silences))
+        for mutes in together(changes.unmuted):
+            tell(StreamMuteEnded(mutes))
+        for silences in together(changes.unsilent):
+            tell(SilenceEnded(silences))
+
     def _judge(self, snapshot: Snapshot) -> None:
-        assessment = assess(snapshot)
-        before = self._health.judge(assessment, self._wall())
+        before = self._health.look(snapshot, self._clock(), self._wall())
         if before is not None:
+            assessment = self._health.standing.assessment
             self._notices.tell(StateChange(before.value, assessment.state.value, assessment.reasons))
 
     def _pulse(self, snapshot: Snapshot) -> None:
@@ -103,6 +132,8 @@ class Watch:
                 drops=counters.dropped,
                 rejects=counters.rejected,
                 reconnects_15m=snapshot.reconnects_15m,
+                silence_15m=snapshot.signals.silences.last_15m,
+                mutes=len(snapshot.signals.mutes.open),
                 rss_mb=rss_mb(snapshot),
                 upload_lag=round(snapshot.upload_lag, 1),
             )

@@ -67,8 +67,7 @@ def _news(segment: Segment) -> bool:
     """Whether there is something to tell although there are no rows. What was abandoned had its news taken over."""
     if segment.abandoned:
         return False
-    account = segment.account
-    return bool(segment.holes or account.gaps or account.drops or account.rejects or account.downtime)
+    return bool(segment.holes) or segment.account.has_news
 
 
 def _metadata(header: SegmentHeader, partition: Partition) -> dict[str, str]:

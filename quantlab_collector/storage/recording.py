@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantlab_collector.contracts.layout import MANIFESTS, Partition, parse_manifest_key, parse_part_key
-from quantlab_collector.contracts.manifest import Gap, Loss, Manifest, Part, Previous, decode_manifest
+from quantlab_collector.contracts.manifest import Downtime, Gap, Loss, Manifest, Mute, Part, Previous, Silence, decode_manifest
 from quantlab_collector.contracts.schemas import RAW
 from quantlab_collector.storage.intact import get_intact
 from quantlab_collector.storage.objects import Objects
@@ -28,6 +28,7 @@ READERS: Final = 8
 _PARTS: Final = "exchange="
 _Item = TypeVar("_Item")
 _Seen = TypeVar("_Seen")
+_Trouble = TypeVar("_Trouble", Gap, Mute, Silence)
 
 
 @attrs.frozen
@@ -57,6 +58,10 @@ class Summary:
     manifests: int
     holdings: tuple[Holding, ...]
     gaps: tuple[Gap, ...]
+    mutes: tuple[Mute, ...]
+    silences: tuple[Silence, ...]
+    downtimes: tuple[Downtime, ...]
+    """When nobody recorded, as far as the next process knew."""
     drops: tuple[Loss, ...]
     rejects: tuple[Loss, ...]
     incomplete: tuple[tuple[str, tuple[str, ...]], ...]
@@ -110,13 +115,12 @@ def _side_by_side(look: Callable[[_Item], _Seen], items: Iterable[_Item]) -> Ite
 def summarise(committed: Sequence[Committed]) -> Summary:
     """Add up what the manifests say."""
     parts: dict[Partition, list[Part]] = {}
-    gaps: list[Gap] = []
+    manifests = [entry.manifest for entry in committed]
     losses: dict[str, Counter[tuple[str, str | None, str]]] = {"drops": Counter(), "rejects": Counter()}
     incomplete = []
-    for manifest in (entry.manifest for entry in committed):
+    for manifest in manifests:
         for part in manifest.parts:
             parts.setdefault(parse_part_key(part.key)[0], []).append(part)
-        gaps += [gap for gap in manifest.gaps if gap.to is not None]
         for kind, counts in losses.items():
             for loss in getattr(manifest, kind):
                 counts[(loss.exchange, loss.stream, loss.reason)] += loss.count
@@ -125,11 +129,29 @@ def summarise(committed: Sequence[Committed]) -> Summary:
     return Summary(
         manifests=len(committed),
         holdings=tuple(_holding(partition, parts[partition]) for partition in sorted(parts)),
-        gaps=tuple(gaps),
+        gaps=_troubles(manifests, lambda manifest: manifest.gaps),
+        mutes=_troubles(manifests, lambda manifest: manifest.mutes),
+        silences=_troubles(manifests, lambda manifest: manifest.silences),
+        downtimes=tuple(manifest.downtime for manifest in manifests if manifest.downtime is not None),
         drops=_losses(losses["drops"]),
         rejects=_losses(losses["rejects"]),
         incomplete=tuple(incomplete),
     )
+
+
+def _troubles(manifests: Sequence[Manifest], of: Callable[[Manifest], tuple[_Trouble, ...]]) -> tuple[_Trouble, ...]:
+    """What has ended, and what the last word on is that it has not: that is told again in each manifest until it has ended."""
+    ended: list[_Trouble] = []
+    open_: dict[object, _Trouble] = {}
+    for manifest in manifests:
+        for trouble in of(manifest):
+            about = (manifest.instance, trouble.exchange, trouble.connection, trouble.stream, trouble.symbol, trouble.since)
+            if trouble.to is None:
+                open_[about] = trouble
+            else:
+                open_.pop(about, None)
+                ended.append(trouble)
+    return tuple(ended) + tuple(open_.values())
 
 
 def _losses(counts: Counter[tuple[str, str | None, str]]) -> tuple[Loss, ...]:

@@ -34,6 +34,8 @@ class Buffers:
     def add(self, burst: Burst) -> None:
         """Take a burst out of the queue."""
         key = (burst.exchange, burst.stream)
+        if not self.rows:
+            self._state.writer.oldest_unsynced_ns = burst.events[0].ts_recv
         held = self._events.get(key)
         if held is None:
             self._events[key] = burst.events

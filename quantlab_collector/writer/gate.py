@@ -11,6 +11,7 @@ to one, and with each success one more again.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -80,6 +81,7 @@ class Gate:
     async def _try(self, what: str, work: Callable[[], _R], call: Call) -> _R:
         closings = self._closings
         self._shown.in_flight_uploads += 1
+        self._shown.uploading[what] = time.time_ns()
         try:
             if self._renewal_due:
                 await call(self._renew)
@@ -90,6 +92,7 @@ class Gate:
             raise
         finally:
             self._shown.in_flight_uploads -= 1
+            self._shown.uploading.pop(what, None)
         # Something that was under way when the gate closed says nothing about the store as it is now.
         if closings == self._closings:
             self._passed()

@@ -50,6 +50,7 @@ async def run_writer(
     # Two starts within a millisecond, or a clock that went back, must not give two processes one name.
     epoch_ms = max(time.time_ns() // 1_000_000, recovered.last_epoch_ms + 1)
     context = WriterContext(spool, objects, state, notices, options, threads, units, epoch_ms)
+    state.writer.spool_max_bytes = options.spool.max_bytes
     filled_send, filled_receive = trio.open_memory_channel[Filled](math.inf)
     packs_send, packs_receive = trio.open_memory_channel[Pack](math.inf)
     async with trio.open_nursery() as nursery:

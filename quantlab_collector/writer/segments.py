@@ -129,11 +129,14 @@ class SegmentRoll:
         except OSError as fault:
             self._abandon(fault)
             return False
+        now_ns = time.time_ns()
         for batch in self._waiting:
             self._state.books.journal(*identity(batch.schema), batch.num_rows)
+            self._state.latencies.synced(*identity(batch.schema), now_ns - batch.column("ts_recv")[0].as_py())
             self._rows[identity(batch.schema)] += batch.num_rows
         self._waiting = []
-        self._shown.last_sync_ns = time.time_ns()
+        self._shown.oldest_unsynced_ns = None
+        self._shown.last_sync_ns = now_ns
         self._publish()
         self._resume()
         return True
@@ -164,8 +167,7 @@ class SegmentRoll:
         return age >= self._interval or (writer.size >= options.max_bytes and age >= options.min_gap)
 
     def _has_news(self) -> bool:
-        known = account(self._state)
-        return bool(known.gaps or known.drops or known.rejects or known.downtime)
+        return account(self._state).has_news
 
     # ------------------------------------------------------------------------------------------------- giving up a segment
 

@@ -164,7 +164,7 @@ class Shipper:
 
     def _commit(self, pack: Pack, manifest: Manifest, seconds: float) -> None:
         """The manifest is there: from here on the rows count as written, and those of spoiled parts as lost."""
-        books = self._state.books
+        books, now_ns = self._state.books, time.time_ns()
         if pack.segment.epoch_ms == self._epoch_ms:
             self._state.writer.sealed_segments -= 1
             stored = Counter(rows_by_stream(manifest.parts))
@@ -172,9 +172,11 @@ class Shipper:
                 books.commit(exchange, stream, rows)
             for (exchange, stream), rows in (Counter(pack.rows_by_stream()) - stored).items():
                 self._notices.tell(Damaged(exchange, stream, rows))
+            if manifest.parts:
+                self._state.latencies.committed(now_ns - min(part.ts_recv[0] for part in manifest.parts))
         else:
             books.recovered += manifest.rows
-        self._state.writer.last_commit_ns = time.time_ns()
+        self._state.writer.last_commit_ns = now_ns
         self._backlog.committed()
         self._notices.tell(
             SegmentCommitted(

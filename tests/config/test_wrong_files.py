@@ -14,7 +14,7 @@ NO_PATH = "must end after host and port: the path belongs to the exchange"
 INSTANCE = "must be up to 32 lower-case letters, digits and underscores, beginning with no underscore"
 HOST = "must be a name or an address, without a port"
 ANY_STORE = "must be a path, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
-TABLES = "collector, intake, queue, journal, flush, storage, spool, raw_archive, reconnect, status, log, exchanges"
+TABLES = "collector, intake, queue, journal, flush, storage, spool, raw_archive, reconnect, silence, status, log, exchanges"
 
 WRONG = {
     "names": (

@@ -34,9 +34,12 @@ PINNED = {
     ),
     "crypto-msg-parser/embedded.jsonl": (
         24,
-        {"Bbo": 4, "Funding": 6, "MarkPrice": 6, "Trade": 5, "depthUpdate": 10, "no_event_type": 1},
+        {"Bbo": 4, "Funding": 6, "MarkPrice": 6, "Repeat": 1, "Trade": 5, "depthUpdate": 10, "no_event_type": 1},
     ),
-    "go-binance/embedded.jsonl": (10, {"Bbo": 1, "Funding": 3, "MarkPrice": 3, "Trade": 2, "depthUpdate": 3, "forceOrder": 1}),
+    "go-binance/embedded.jsonl": (
+        10,
+        {"Bbo": 1, "Funding": 3, "Hole": 1, "MarkPrice": 3, "Trade": 2, "depthUpdate": 3, "forceOrder": 1},
+    ),
     "gocryptotrader/embedded.jsonl": (6, {"depthUpdate": 4, "trade": 2}),
     "hftbacktest/usdm_btcusdt_20230404.tsv.gz": (
         13383,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.contracts.manifest import Mute
 from quantlab_collector.runtime.health import Assessment, Health, ServiceHealth, assess, not_recording, queue_pct
 from quantlab_collector.runtime.lifecycle import Lifecycle, State
+from quantlab_collector.runtime.silence_options import SilenceOptions
 from quantlab_collector.runtime.state import ConnectionState, ServiceState, Snapshot
 
 BBO = StreamType.BBO
@@ -148,3 +150,67 @@ def test_a_snapshot_shares_nothing_that_changes() -> None:
     state.unknown["okx", "news"] += 1
 
     assert repr(snapshot) == before
+
+
+# --------------------------------------------------------------------------------------------------- what is missing
+
+
+def mute(symbol: str | None, stream: str | None = "bbo") -> Mute:
+    return Mute("okx", "public-0", stream, symbol, 1, None, "stopped")
+
+
+def test_mutes_degrade_and_the_first_are_named() -> None:
+    state = service(State.ACTIVE)
+    for muted in (mute(None, None), *(mute(f"S{number}") for number in range(4))):
+        state.signals.mutes.begin(muted)
+
+    assert assess(look(state)).reasons == ("5 mute: okx/public-0, okx/bbo/S0, okx/bbo/S1, …",)
+    state.signals.mutes.open.clear()
+    assert assess(look(state)).state is ServiceHealth.READY
+
+
+@pytest.mark.parametrize(("kind", "most"), [("silences", 20), ("gaps", 10)])
+def test_too_many_within_fifteen_minutes_degrade(kind: str, most: int) -> None:
+    state = service(State.ACTIVE)
+    getattr(state.signals, kind).total = most
+    assert assess(look(state)).state is ServiceHealth.READY
+
+    getattr(state.signals, kind).total = most + 1
+    assert assess(look(state)).reasons == (f"{most + 1} {kind} in the last 15 minutes",)
+    assert assess(look(state), SilenceOptions(max_silences=most + 1, max_gaps=most + 1)).state is ServiceHealth.READY
+    state.sample(901.0, 0)
+    assert assess(state.snapshot(901.0)).state is ServiceHealth.READY
+
+
+def test_a_connection_that_stays_away_degrades() -> None:
+    state = service(State.ACTIVE, State.RECONNECTING)
+    state.connections[1].lost_ns, state.connections[1].lost_reason = 0, "cut"
+
+    assert assess(state.snapshot(59.0)).state is ServiceHealth.READY
+    assert assess(state.snapshot(61.0)).reasons == ("okx/public-1 has brought nothing for 61 s: cut",)
+
+
+def test_a_queue_that_was_too_full_must_be_much_emptier() -> None:
+    state, health = service(State.ACTIVE), Health(0, SilenceOptions(calm=1e-9))
+    books = state.books.account("okx", BBO)
+    words = []
+    for now, queued in enumerate([79, 81, 79, 61, 60, 61, 79, 81]):
+        state.books.queued = books.received = books.queued = queued
+        health.look(look(state), float(now), now)
+        words.append(health.standing.assessment.state is ServiceHealth.DEGRADED)
+
+    assert words == [False, True, True, True, False, False, False, True]
+
+
+def test_ready_again_only_after_a_while_of_calm() -> None:
+    state, health = service(State.ACTIVE), Health(0, SilenceOptions(calm=10.0))
+    moves = []
+    for now in range(60):
+        state.writer.storage_fault = "throttled" if now in (10, 15, 18) else None
+        if (before := health.look(look(state), float(now), now)) is not None:
+            moves.append((now, before.value, health.standing.assessment.state.value))
+        if now == 20:
+            assert health.standing.assessment.reasons == ("until a moment ago: the store does not take data: throttled",)
+
+    assert moves == [(0, "OFFLINE", "READY"), (10, "READY", "DEGRADED"), (28, "DEGRADED", "READY")]
+    assert health.standing.since_ns == 28

@@ -166,7 +166,7 @@ def test_stopping(desk: Desk) -> None:
 def test_a_gap_stands_in_the_next_manifest(desk: Desk) -> None:
     desk.tell(told.GapDetected("okx", "public-0", 1, 2, 0.1, "closed"))
 
-    assert desk.state.gaps == [Gap("okx", "public-0", 1, 2, "closed")]
+    assert desk.state.signals.gaps.untold == [Gap("okx", "public-0", 1, 2, "closed")]
 
 
 @pytest.mark.parametrize(("connected_ns", "since"), [(5, 5), (None, 9)])

@@ -209,7 +209,7 @@ async def cut_after_a_day(nursery, _folder):
     # They were opened together and cut together, and do not come back together.
     assert first.keys() == {plan.name for plan in plans}
     assert len(set(first.values())) > 1
-    assert len(run.state.gaps) >= len(plans)
+    assert len(run.state.signals.gaps.untold) >= len(plans)
     assert timeless(run.events) == sent(simulator)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from quantlab_collector.contracts.events import StreamType
+from quantlab_collector.contracts.events import Burst, StreamType, Trade
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.runtime.health import Health, Standing, assess
 from quantlab_collector.runtime.lifecycle import State
@@ -54,7 +54,7 @@ def state() -> ServiceState:
     books.recovered = 7
 
     state.unknown.update({("okx", "maintenance"): 2, ("okx", "news"): 1})
-    state.queue_peak = 99
+    state.queue_peak, state.log_dropped = 99, lambda: 4
     writer = state.writer
     writer.segment, writer.segment_rows, writer.segment_bytes = "1767280350872-000003", 10, 2_000
     writer.active_buffers, writer.files_written, writer.segments_committed = 2, 4, 2
@@ -68,6 +68,13 @@ def state() -> ServiceState:
     raw.fault = "503\nSlow down"
     binance_frames = raw.account("binance")
     binance_frames.received, binance_frames.archived, binance_frames.dropped = 102, 90, 5
+    writer.spool_max_bytes, writer.disk_free, writer.oldest_unsynced_ns = 20_000, 700_000, STARTED_NS + 147_570 * MS
+    for transit in (-2, 30, 70):
+        event = Trade(STARTED_NS, STARTED_NS + transit * MS, "okx", "BTCUSDT", 1.0, 1.0, 1, "1")
+        state.latencies.received(Burst("okx", trade, [event]))
+    state.latencies.synced("okx", trade, 400 * MS)
+    state.latencies.committed(61_000 * MS)
+    state.latencies.woke_late(MS)
     state.sample(1008.0, 91_234_567)
     return state
 

@@ -74,6 +74,7 @@ def test_the_queue_and_the_process(scraped: Scrape, snapshot: Snapshot) -> None:
     assert scraped("queue_utilization_ratio") * 100 == json["queue_utilization_pct"]
     assert {stream: scraped("events_per_second", stream=stream) for stream in json["events_per_sec"]} == json["events_per_sec"]
     assert scraped("resident_memory_bytes") == 91_234_567
+    assert scraped("log_lines_dropped_total") == json["log_lines_dropped_total"]
     assert scraped("uptime_seconds") == pytest.approx(views.health(snapshot)["uptime"], abs=0.01)
     assert scraped("last_event_timestamp_seconds") == views.health(snapshot)["last_event_ts"] / 1000
     assert scraped("collector_info", version="0.1.0", instance="a") == 1
@@ -98,6 +99,29 @@ def test_the_writer(scraped: Scrape, snapshot: Snapshot) -> None:
     assert scraped("storage_up") == 1
     assert scraped("last_sync_timestamp_seconds") == views.health(snapshot)["last_write_ts"] / 1000
     assert scraped("last_commit_timestamp_seconds") == views.health(snapshot)["last_commit_ts"] / 1000
+
+
+def test_how_long_events_are_under_way(scraped: Scrape, snapshot: Snapshot) -> None:
+    json = views.metrics(snapshot)["latencies"]
+    of = {"exchange": "okx", "stream": "trade"}
+    for name, labels, figures in (
+        ("event_transit", of, json["transit"]["okx/trade"]),
+        ("event_sync", of, json["to_sync"]["okx/trade"]),
+        ("event_commit", {}, json["to_commit"]),
+        ("loop_lag", {}, json["loop_lag"]),
+    ):
+        assert scraped(f"{name}_seconds_count", **labels) == figures["count"]
+        assert scraped(f"{name}_seconds_sum", **labels) == figures["sum"]
+        assert scraped(f"{name}_seconds_bucket", **labels, le=str(figures["p50"])) >= figures["count"] / 2
+        assert scraped(f"{name}_seconds_bucket", **labels, le="+Inf") == figures["count"]
+    assert scraped("queue_age_seconds") == pytest.approx(json["queue_age"])
+    assert scraped("event_transit_least_seconds", exchange="okx") == json["transit_least"]["okx"]
+
+
+def test_the_local_disk(scraped: Scrape) -> None:
+    assert scraped("spool_capacity_bytes") == 20_000
+    assert scraped("disk_free_bytes") == 700_000
+    assert scraped("recording_hindered") == 0
 
 
 def test_the_archive_of_raw_frames(scraped: Scrape, snapshot: Snapshot, empty: Snapshot) -> None:

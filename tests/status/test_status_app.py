@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 
 import msgspec
@@ -11,19 +12,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from quart_trio import QuartTrio
 
 from quantlab_collector.runtime.health import Standing
+from quantlab_collector.runtime.recent_trades import RecentTrades
 from quantlab_collector.runtime.state import Snapshot
-from quantlab_collector.status import views
+from quantlab_collector.status import trouble_views, views
 from quantlab_collector.status.app import ENDPOINTS, HEADERS, create_app
+from quantlab_collector.status.assets import PAGE_POLICY, page_files
+from quantlab_collector.status.collectors import storage_stats
 from quantlab_collector.status.hosts import HostList
 from quantlab_collector.status.options import StatusOptions
+from quantlab_collector.status.page_data import page
 
-PATHS = ("/", *ENDPOINTS, "/collectors/status/binance", "/collectors/status/binance/public-0")
+PATHS = (*ENDPOINTS, "/page.json", "/collectors/status/binance", "/collectors/status/binance/public-0")
+FILES = tuple(path for path, _, _ in page_files())
 
 
 @pytest.fixture
 def app(snapshot: Snapshot, standing: Standing) -> QuartTrio:
     return create_app(
-        lambda: snapshot, lambda: standing, StatusOptions(allowed_hosts=("collector.example", "Monitor.Example:8443"))
+        lambda: snapshot,
+        lambda: standing,
+        StatusOptions(allowed_hosts=("collector.example", "Monitor.Example:8443")),
+        trades=RecentTrades().newest,
     )
 
 
@@ -36,13 +45,16 @@ async def get(app: QuartTrio, path: str, *, method: str = "GET", **headers: str)
 
 async def test_the_pages_are_the_views(app: QuartTrio, snapshot: Snapshot, standing: Standing) -> None:
     expected = {
-        "/": {"service": "quantlab-collector", "version": "0.1.0", "endpoints": list(ENDPOINTS)},
         "/health": views.health(snapshot),
         "/ready": views.ready(snapshot),
         "/streams": views.streams(snapshot),
+        "/gaps": trouble_views.gaps(snapshot),
         "/metrics": views.metrics(snapshot),
         "/status": views.status(snapshot, standing),
         "/collectors/status": views.collectors(snapshot),
+        "/collectors/storage/stats": storage_stats(snapshot),
+        "/collectors/trades": {"symbol": None, "exchange": None, "trades": []},
+        "/page.json": page(snapshot, standing, 0, ENDPOINTS),
         "/collectors/status/binance": views.collectors(snapshot, "binance"),
         "/collectors/status/binance/public-0": views.collectors(snapshot, "binance/public-0"),
     }
@@ -121,7 +133,7 @@ async def test_head_is_get_without_the_body(app: QuartTrio, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND", "get"])
 @pytest.mark.parametrize("path", ["/metrics", "/collectors/status/binance", "/nowhere", "*"])
-async def test_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) -> None:
+async def test_a4_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) -> None:
     if method == "get":
         method = "GETS"
     response = await get(app, path, method=method)
@@ -159,13 +171,32 @@ async def test_nothing_but_get_and_head(app: QuartTrio, method: str, path: str) 
         "/favicon.ico",
     ],
 )
-async def test_a_path_is_right_to_the_letter_or_not_there(app: QuartTrio, path: str) -> None:
+async def test_a7_a_path_is_right_to_the_letter_or_not_there(app: QuartTrio, path: str) -> None:
     response = await get(app, path)
 
     assert response.status_code == 404
     assert await response.get_json() == {"error": "not found"}
     assert response.headers["Content-Type"] == "application/json"
     assert all(response.headers[name] == value for name, value in HEADERS.items())
+
+
+@pytest.mark.parametrize("path", FILES)
+async def test_the_files_of_the_page_have_their_types_and_a_policy_of_their_own(app: QuartTrio, path: str) -> None:
+    response, head = await get(app, path), await get(app, path, method="HEAD")
+
+    suffix = "html" if path == "/" else path.rpartition(".")[2]
+    types = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].split(";")[0] == types[suffix]
+    assert response.headers["Content-Security-Policy"] == PAGE_POLICY
+    assert {name: response.headers[name] for name in HEADERS} == {**HEADERS, "Content-Security-Policy": PAGE_POLICY}
+    assert head.headers == response.headers
+    assert not re.search(r"unsafe|https?:|data:|\*", PAGE_POLICY), "the page loads and asks nothing but this service"
+
+
+@pytest.mark.parametrize("path", ["/page", "/page/", "/page/index.html", "/page/..", "/page/page.js/", "/page.js", "/index.html"])
+async def test_of_the_page_nothing_but_its_files(app: QuartTrio, path: str) -> None:
+    assert (await get(app, path)).status_code == 404
 
 
 async def test_a_query_changes_nothing(app: QuartTrio) -> None:
@@ -178,7 +209,7 @@ async def test_a_query_changes_nothing(app: QuartTrio) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
-async def test_headers_on_every_answer(app: QuartTrio, path: str) -> None:
+async def test_a6_headers_on_every_answer(app: QuartTrio, path: str) -> None:
     response = await get(app, path)
 
     assert response.headers["Cache-Control"] == "no-store"
@@ -191,7 +222,7 @@ async def test_headers_on_every_answer(app: QuartTrio, path: str) -> None:
     assert "Set-Cookie" not in response.headers
 
 
-async def test_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> None:
+async def test_a6_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> None:
     response = await get(app, "/metrics", origin="https://evil.example")
 
     assert not [name for name, _ in response.headers if name.lower().startswith("access-control-")]
@@ -235,7 +266,7 @@ async def test_a_page_of_another_origin_gets_no_permission(app: QuartTrio) -> No
         ("::1", False),
     ],
 )
-async def test_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -> None:
+async def test_a5_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -> None:
     response = await get(app, "/health", host=host)
 
     assert response.status_code == (200 if allowed else 421)
@@ -244,11 +275,11 @@ async def test_the_host_must_be_ours(app: QuartTrio, host: str, allowed: bool) -
         assert all(response.headers[name] == value for name, value in HEADERS.items())
 
 
-async def test_the_host_is_looked_at_before_anything_else(app: QuartTrio) -> None:
+async def test_a5_the_host_is_looked_at_before_anything_else(app: QuartTrio) -> None:
     assert (await get(app, "/nowhere", method="POST", host="evil.example")).status_code == 421
 
 
-async def test_forwarded_headers_are_not_believed(app: QuartTrio) -> None:
+async def test_a5_forwarded_headers_are_not_believed(app: QuartTrio) -> None:
     forwarded = {"X-Forwarded-Host": "localhost", "Forwarded": "host=localhost"}
 
     assert (await get(app, "/health", host="evil.example", **forwarded)).status_code == 421
@@ -276,7 +307,7 @@ def test_listening_everywhere_the_address_that_was_reached_is_ours() -> None:
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "/"])
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/collectors/trades"])
 async def test_an_error_tells_the_log_and_not_the_client(standing: Standing, caplog, path: str) -> None:
     def broken() -> Snapshot:
         raise RuntimeError("s3://secret-bucket")

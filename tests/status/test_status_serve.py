@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from urllib.parse import urlsplit
 
-import attrs
 import pytest
 import trio
 from quart_trio import QuartTrio
@@ -21,82 +19,7 @@ from quantlab_collector.status import serve
 from quantlab_collector.status.app import HEADERS, create_app
 from quantlab_collector.status.options import StatusOptions
 from quantlab_collector.status.serve import serve_status
-
-ANY_PORT = StatusOptions(port=0)
-
-
-@attrs.frozen
-class Server:
-    url: str
-    stop: trio.Event
-    stopped: trio.Event
-
-    @property
-    def port(self) -> int:
-        port = urlsplit(self.url).port
-        assert port is not None
-        return port
-
-    async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
-
-    async def send(self, *pieces: bytes) -> bytes:
-        """Everything that comes back on a connection of its own until the server closes it."""
-        async with await self.connect() as stream:
-            for piece in pieces:
-                await stream.send_all(piece)
-            return await read_all(stream)
-
-    async def get(self, path: str, method: str = "GET", headers: str = "") -> bytes:
-        return await self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
-
-    async def stop_and_wait(self) -> float:
-        """Seconds that the stop took."""
-        began = time.monotonic()
-        self.stop.set()
-        with trio.fail_after(10):
-            await self.stopped.wait()
-        return time.monotonic() - began
-
-
-async def read_all(stream: trio.SocketStream) -> bytes:
-    answer = b""
-    with trio.fail_after(10):
-        try:
-            while data := await stream.receive_some(65536):
-                answer += data
-        except trio.BrokenResourceError:
-            pass
-    return answer
-
-
-async def read_answer(stream: trio.SocketStream) -> bytes:
-    """One answer of a connection that stays open."""
-    answer, wanted = b"", 1
-    with trio.fail_after(10):
-        while len(answer) < wanted:
-            data = await stream.receive_some(65536)
-            assert data, "the connection was closed"
-            answer += data
-            head, end, _ = answer.partition(b"\r\n\r\n")
-            body = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]) if end else 1
-            wanted = len(head) + len(end) + body
-    return answer
-
-
-@asynccontextmanager
-async def serving(app: QuartTrio, options: StatusOptions = ANY_PORT) -> AsyncIterator[Server]:
-    stop, stopped = trio.Event(), trio.Event()
-
-    async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as inner:
-            task_status.started(await inner.start(serve_status, app, options, stop))
-        stopped.set()
-
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(run)
-        yield Server(url, stop, stopped)
-        stop.set()
+from status.serving import ANY_PORT, Server, read_all, read_answer, serving
 
 
 @pytest.fixture
@@ -155,7 +78,7 @@ async def test_a_scraper_keeps_its_connection(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["//metrics", "/../metrics", "/%2e%2e/metrics", "/metrics/", "/" + "x" * 8192, "/%00"])
-async def test_a_path_is_right_to_the_letter_or_not_there(server: Server, path: str) -> None:
+async def test_a7_a_path_is_right_to_the_letter_or_not_there(server: Server, path: str) -> None:
     assert (await server.get(path)).startswith(b"HTTP/1.1 404")
 
 
@@ -204,9 +127,30 @@ HOST = b"Host: localhost\r\n"
         ),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), (400,)),
         (b"\xff" * 1000, (CLOSED,)),
+        (
+            b"POST /health HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /status HTTP/1.1\r\n" + HOST + b"\r\n",
+            (400, 405),
+        ),
+        (b"\n\n\n", (400, CLOSED)),
+        (b"GET /health HTTP/1.1\n" + b"Host: evil.example\n\n", (400, 421)),
+        (b"GET  /health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET\t/health\tHTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health http/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health\r\n" + HOST + b"\r\n", (400,)),
+        (b" GET /health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"X : y\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b": y\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Content-Length: 0x10\r\n\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", (400, 501)),
+        (b"GET http://evil.example@localhost/health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET \\health HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\x00.evil.example\r\n\r\n", (400,)),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", (400, 404, 414, 431, CLOSED)),
     ],
 )
-async def test_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, codes: tuple[int, ...]) -> None:
+async def test_a2_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, codes: tuple[int, ...]) -> None:
     server = quick
     answer = await server.send(request_bytes)
 
@@ -227,7 +171,7 @@ async def test_nonsense_is_refused(quick: Server, caplog, request_bytes: bytes, 
         b"GET /health HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\n\r\n",
     ],
 )
-async def test_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) -> None:
+async def test_a2_http_2_gets_nowhere(quick: Server, caplog, request_bytes: bytes) -> None:
     server = quick
     answer = await server.send(request_bytes)
 
@@ -258,7 +202,7 @@ async def test_stop_with_idle_connections(monkeypatch, app: QuartTrio) -> None:
         assert await read_all(asked) == await read_all(silent) == b""
 
 
-async def test_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
+async def test_a1_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "WRITE_LIMIT", 0.2)
     async with serving(app) as server, await server.connect() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -286,7 +230,7 @@ async def test_the_port_is_free_afterwards(app: QuartTrio) -> None:
             assert again.port == server.port
 
 
-async def test_a_port_that_is_taken(app: QuartTrio, server: Server) -> None:
+async def test_a9_a_port_that_is_taken(app: QuartTrio, server: Server) -> None:
     with pytest.raises(
         OSError, match=rf"the status page cannot have 127\.0\.0\.1:{server.port}: Address already in use"
     ) as caught:
@@ -303,7 +247,7 @@ async def test_a_host_that_is_not_there(app: QuartTrio) -> None:
 # --------------------------------------------------------------------------------------------------------------- limits
 
 
-async def test_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
+async def test_a3_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "SEATS", 2)
     async with serving(app) as server:
         async with await server.connect(), await server.connect():
@@ -326,7 +270,7 @@ async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
+async def test_a1_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
     async with serving(app) as server:
         async with await server.connect() as silent, await server.connect() as slow, await server.connect() as asked:
@@ -340,7 +284,7 @@ async def test_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> N
                     await trio.sleep(0.02)
 
 
-async def test_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
+async def test_a10_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
     async def broken(self) -> None:
         raise RuntimeError("a bug")
 

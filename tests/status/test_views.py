@@ -9,6 +9,7 @@ import pytest
 from quantlab_collector.runtime.health import Assessment, Health, ServiceHealth, Standing
 from quantlab_collector.runtime.state import ServiceState, Snapshot
 from quantlab_collector.status import views
+from quantlab_collector.status.times import iso
 
 
 def test_health(snapshot: Snapshot) -> None:
@@ -49,6 +50,8 @@ def test_streams(snapshot: Snapshot) -> None:
                 "connection": "public-0",
                 "state": "live",
                 "last_recv_ts": 1767280498692,
+                "freshness": "fresh",
+                "last_seen": 1767280498692,
             },
             {
                 "exchange": "binance",
@@ -57,6 +60,8 @@ def test_streams(snapshot: Snapshot) -> None:
                 "connection": "public-0",
                 "state": "waiting",
                 "last_recv_ts": None,
+                "freshness": "quiet",
+                "last_seen": None,
             },
             {
                 "exchange": "binance",
@@ -65,6 +70,8 @@ def test_streams(snapshot: Snapshot) -> None:
                 "connection": "public-0",
                 "state": "refused",
                 "last_recv_ts": None,
+                "freshness": None,
+                "last_seen": None,
                 "reason": "Invalid symbol.\\n",
             },
             {
@@ -74,6 +81,8 @@ def test_streams(snapshot: Snapshot) -> None:
                 "connection": "public-0",
                 "state": "waiting",
                 "last_recv_ts": None,
+                "freshness": "quiet",
+                "last_seen": None,
             },
         ],
     }
@@ -98,6 +107,13 @@ def test_metrics(snapshot: Snapshot) -> None:
         "dropped_events_total": 2,
         "silence_intervals_15m": 0,
         "silence_intervals_total": 0,
+        "silences_open": 0,
+        "mutes_open": 0,
+        "mutes_total": 0,
+        "gaps_15m": 0,
+        "gaps_total": 0,
+        "missed_events_total": 0,
+        "repeated_numbers_total": 0,
         "ws_reconnect_total": {"binance": 0, "okx": 2},
         "snapshot_fetches_total": 0,
         "snapshot_events_seen": 0,
@@ -146,6 +162,15 @@ def test_metrics(snapshot: Snapshot) -> None:
         "unknown_messages": {"okx": {"maintenance": 2, "news": 1}},
         "recovered_rows": 7,
         "rss_mb": 91.2,
+        "latencies": {
+            "transit": {"okx/trade": {"count": 3, "sum": 0.1, "p50": 0.05, "p99": 0.1}},
+            "transit_least": {"okx": -0.002},
+            "to_sync": {"okx/trade": {"count": 1, "sum": 0.4, "p50": 0.5, "p99": 0.5}},
+            "to_commit": {"count": 1, "sum": 61.0, "p50": 75.0, "p99": 75.0},
+            "loop_lag": {"count": 1, "sum": 0.001, "p50": 0.001, "p99": 0.001},
+            "queue_age": 0.25,
+        },
+        "log_lines_dropped_total": 4,
     }
 
 
@@ -175,7 +200,15 @@ def test_status(snapshot: Snapshot, standing: Standing) -> None:
     assert views.status(snapshot, standing) == {
         "state": "DEGRADED",
         "since": "2026-01-01T15:12:30.890602+00:00",
-        "metrics": {"queue_pct": 4.5, "silence_15m": 0, "drops_15m": 2, "reconnects_15m": 2, "rss_mb": 91.2},
+        "metrics": {
+            "queue_pct": 4.5,
+            "silence_15m": 0,
+            "gaps_15m": 0,
+            "mutes": 0,
+            "drops_15m": 2,
+            "reconnects_15m": 2,
+            "rss_mb": 91.2,
+        },
         "reasons": ["2 events dropped in the last 15 minutes"],
     }
 
@@ -196,7 +229,7 @@ def test_status_before_the_first_connection(empty: Snapshot) -> None:
     ],
 )
 def test_a_time_always_has_six_digits_and_is_never_rounded_up(ns: int, shown: str) -> None:
-    assert views.iso(ns) == shown
+    assert iso(ns) == shown
 
 
 OKX = {

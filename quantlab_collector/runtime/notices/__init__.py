@@ -1,11 +1,14 @@
 """Everything worth telling, by area. ``telling.py`` says how it is told."""
 
 from quantlab_collector.runtime.notices.connections import (
+    MISSING,
+    MISSING_ACROSS,
     AlignmentFailed,
     ConnectionEnded,
     ExchangeNotice,
     GapDetected,
     InstrumentsUnknown,
+    NumberRepeated,
     SubscribeRefused,
     SymbolUnlisted,
     WsConnect,
@@ -35,6 +38,7 @@ from quantlab_collector.runtime.notices.process import (
     Pulse,
     StateChange,
     StatusExposed,
+    StatusFailed,
     Stopping,
 )
 from quantlab_collector.runtime.notices.raw_archive import (
@@ -43,6 +47,14 @@ from quantlab_collector.runtime.notices.raw_archive import (
     RawFileStored,
     RawFramesDropped,
     RawUploadFailed,
+)
+from quantlab_collector.runtime.notices.signals import (
+    MAX_NAMED,
+    SilenceDetected,
+    SilenceEnded,
+    StreamMute,
+    StreamMuteEnded,
+    together,
 )
 from quantlab_collector.runtime.notices.storage import (
     DrainProgress,
@@ -59,9 +71,12 @@ from quantlab_collector.runtime.notices.storage import (
 from quantlab_collector.runtime.notices.telling import MAX_SUBJECTS, MAX_TEXT, Log, Notice, Notices, plain, plain_text
 
 __all__ = [
+    "MAX_NAMED",
     "MAX_SUBJECTS",
     "MAX_TEXT",
     "MAX_UNKNOWN_KINDS",
+    "MISSING",
+    "MISSING_ACROSS",
     "AlignmentFailed",
     "BooksBroken",
     "CollectorStart",
@@ -79,6 +94,7 @@ __all__ = [
     "LostAtStop",
     "Notice",
     "Notices",
+    "NumberRepeated",
     "PartSpoiled",
     "Pulse",
     "Quarantined",
@@ -96,11 +112,16 @@ __all__ = [
     "ShippingClaimed",
     "ShippingRefused",
     "ShippingTakenOver",
+    "SilenceDetected",
+    "SilenceEnded",
     "SpoolRefused",
     "StateChange",
     "StatusExposed",
+    "StatusFailed",
     "Stopping",
     "StoreRecovered",
+    "StreamMute",
+    "StreamMuteEnded",
     "SubscribeRefused",
     "SymbolUnlisted",
     "UnknownMessage",
@@ -110,4 +131,5 @@ __all__ = [
     "WsDisconnect",
     "plain",
     "plain_text",
+    "together",
 ]

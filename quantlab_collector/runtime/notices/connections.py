@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
 from quantlab_collector.contracts.manifest import ConnectionWindow, Gap
 from quantlab_collector.runtime.notices.telling import DEBUG, WARNING, Notice
 from quantlab_collector.runtime.state import ConnectionState, ServiceState
+
+MISSING: Final = "numbers are missing"
+MISSING_ACROSS: Final = "numbers are missing across an outage"
+"""Of one symbol; the outage is a gap of its own, and counts once."""
 
 
 @attrs.frozen
@@ -38,20 +42,56 @@ class WsDisconnect(Notice):
 
 @attrs.frozen
 class GapDetected(Notice):
-    """A connection was down for a while; what its streams sent meanwhile is missing."""
+    """A connection was down for a while, and what its streams sent meanwhile is missing; or numbers of events are."""
 
     event: ClassVar[str] = "gap_detected"
     level: ClassVar[int] = WARNING
+    flood: ClassVar[bool] = True
     exchange: str
     connection: str
     since: int
     to: int
     seconds: float
     reason: str
+    stream: str | None = None
+    symbol: str | None = None
+    missed: int | None = None
+
+    def subject(self) -> object:
+        """Each stream is told; the symbols stand in the manifest."""
+        return (self.exchange, self.connection, self.stream)
 
     def count(self, state: ServiceState) -> None:
         """It stands in the next manifest."""
-        state.gaps.append(Gap(self.exchange, self.connection, self.since, self.to, self.reason))
+        signals = state.signals
+        signals.gaps.total += self.reason != MISSING_ACROSS
+        signals.gaps.end(
+            Gap(self.exchange, self.connection, self.since, self.to, self.reason, self.stream, self.symbol, self.missed)
+        )
+        if self.stream is not None and self.missed is not None:
+            signals.missed[self.exchange, self.stream] += self.missed
+
+
+@attrs.frozen
+class NumberRepeated(Notice):
+    """An event came with a number that had passed. It is recorded: RAW does not judge."""
+
+    event: ClassVar[str] = "number_repeated"
+    level: ClassVar[int] = WARNING
+    flood: ClassVar[bool] = True
+    exchange: str
+    connection: str
+    stream: str
+    symbol: str
+    number: int
+
+    def subject(self) -> object:
+        """Each stream is told."""
+        return (self.exchange, self.connection, self.stream)
+
+    def count(self, state: ServiceState) -> None:
+        """By exchange and stream."""
+        state.signals.repeated[self.exchange, self.stream] += 1
 
 
 @attrs.frozen

@@ -34,6 +34,17 @@ class StatusExposed(Notice):
 
 
 @attrs.frozen
+class StatusFailed(Notice):
+    """The HTTP interface broke down. The recording does not depend on it; it is opened again."""
+
+    event: ClassVar[str] = "status_failed"
+    level: ClassVar[int] = ERROR
+    flood: ClassVar[bool] = True
+    fault: str
+    retry_in: float
+
+
+@attrs.frozen
 class CollectorStop(Notice):
     """The process ends."""
 
@@ -88,6 +99,9 @@ class Pulse(Notice):
     drops: int
     rejects: int
     reconnects_15m: int
+    silence_15m: int
+    mutes: int
+    """Topics that do not deliver now."""
     rss_mb: float
     upload_lag: float
     """Seconds since the oldest segment was sealed that is not in the store."""

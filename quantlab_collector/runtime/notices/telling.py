@@ -73,17 +73,28 @@ def plain(value: object) -> object:
 
 def plain_text(text: str) -> str:
     """Cut, and shorn of control characters."""
-    shown = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
-    return shown if shown.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return shown(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")
+
+
+def shown(text: str) -> str:
+    """Shorn of control characters, which a terminal would obey: they are written out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Notices:
     """Where notices go."""
 
-    def __init__(self, state: ServiceState, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        state: ServiceState,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.state = state
         self._log = log
         self._clock = clock
+        self._wall = wall
         self._told: dict[object, float] = {}
         self._held_back: dict[object, int] = {}
 
@@ -105,4 +116,6 @@ class Notices:
         fields = notice.fields()
         if held_back:
             fields["held_back"] = held_back
+        if notice.level >= WARNING:
+            self.state.told.add(self._wall(), notice.level, notice.event, fields)
         self._log.log(notice.level, notice.event, **fields)
