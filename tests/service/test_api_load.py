@@ -42,6 +42,8 @@ async def flooding(port):
     finally:
         if process.poll() is None:
             process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
         await process.stdout.aclose()
         await process.stdin.aclose()
 

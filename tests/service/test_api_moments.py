@@ -95,6 +95,8 @@ async def test_what_peers_say_is_not_obeyed_by_a_terminal(form, tmp_path, nurser
         finally:
             if service.process.poll() is None:
                 service.process.kill()
+            with trio.CancelScope(shield=True):
+                await service.process.wait()
     nursery.cancel_scope.cancel()
     lines = log.read_text()
     assert "weather" in lines

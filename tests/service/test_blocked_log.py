@@ -81,6 +81,8 @@ async def test_r11_the_recording_does_not_depend_on_the_log(kind, tmp_path, nurs
     finally:
         if process.poll() is None:
             process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
     nursery.cancel_scope.cancel()
     got = recorded(tmp_path / "data")
     assert differences(got, owed(simulator)) == NOTHING
@@ -105,6 +107,8 @@ async def test_r11_who_never_reads_does_not_hold_up_the_stop(tmp_path, nursery):
     finally:
         if process.poll() is None:
             process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
         os.close(fate.reader)
     nursery.cancel_scope.cancel()
     assert differences(recorded(tmp_path / "data"), owed(simulator)) == NOTHING
