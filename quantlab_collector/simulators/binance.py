@@ -7,13 +7,10 @@ from functools import partial
 import trio
 
 from quantlab_collector.simulators.binance_connection import answer_request
-from quantlab_collector.simulators.binance_simulator import DEFAULT_SYMBOLS, BinanceOptions, BinanceSimulator, ConnectionInfo
+from quantlab_collector.simulators.binance_simulator import BinanceOptions, BinanceSimulator
 from quantlab_collector.simulators.binance_venue import SPOT, USDM, Venue
-from quantlab_collector.simulators.ledger import keep_flushed
-from quantlab_collector.simulators.rest_server import serve_rest
-from quantlab_collector.simulators.sockets import serve_sockets
 
-__all__ = ["DEFAULT_SYMBOLS", "SPOT", "USDM", "BinanceOptions", "BinanceSimulator", "ConnectionInfo", "Venue", "serve_binance"]
+__all__ = ["SPOT", "USDM", "BinanceOptions", "BinanceSimulator", "Venue", "serve_binance"]
 
 
 async def serve_binance(
@@ -21,15 +18,5 @@ async def serve_binance(
 ) -> None:
     """Be Binance until cancelled."""
     simulator = BinanceSimulator(options)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(simulator.feed.run)
-            talk = partial(answer_request, simulator)
-            faults = simulator.faults
-            simulator.ws_url = await nursery.start(serve_sockets, talk, options.host, options.port, options.ssl_context, faults)
-            rest = options.venue.rest(simulator.market, simulator.feed, options.dead_symbols, options.wall_clock)
-            simulator.rest_url = await nursery.start(serve_rest, rest.answer, options.host, options.rest_port, faults.rest_door)
-            nursery.start_soon(keep_flushed, simulator.ledger)
-            task_status.started(simulator)
-    finally:
-        simulator.ledger.close()
+    rest = options.venue.rest(simulator.market, simulator.feed, options.dead_symbols, options.wall_clock)
+    await simulator.serve(partial(answer_request, simulator), rest.answer, task_status=task_status)

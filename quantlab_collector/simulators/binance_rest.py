@@ -1,6 +1,5 @@
 """Binance USD-M futures over REST, as far as a recorder asks: clock, universe, and the newest state of each symbol.
 
-It shows the same market as the WebSocket side: the last events that happened, whether anybody was listening or not.
 Shapes, weights and limits: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api
 """
 
@@ -15,26 +14,16 @@ from quantlab_collector.contracts.events import SELL, StreamType
 from quantlab_collector.simulators.binance_messages import next_funding_ms
 from quantlab_collector.simulators.feed import Feed
 from quantlab_collector.simulators.market import Instrument, Market, Print
+from quantlab_collector.simulators.rest import Refusal, Rest
 from quantlab_collector.simulators.rest_server import Answer, Arguments
 
 MAX_TRADES: Final = 1000
 
 _MINUTE_NS: Final = 60_000_000_000
 _NS_PER_S: Final = 1_000_000_000
-_NS_PER_MS: Final = 1_000_000
 _LISTED_MS: Final = 1_569_398_400_000
 _DELISTED_MS: Final = 1_725_872_400_000
 _NEVER_MS: Final = 4_133_404_800_000
-
-
-class Refusal(Exception):
-    """A request that is answered with Binance's form of an error."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.status = status
 
 
 @attrs.frozen
@@ -46,18 +35,16 @@ class Endpoint:
     weight_of_all: int
 
 
-class BinanceRest:
-    """What REST tells of a running market. No HTTP in here: a question comes in, an answer goes out."""
+class BinanceRest(Rest):
+    """What Binance tells by REST."""
 
     prefix: ClassVar = "/fapi/v1/"
     weight_per_minute: ClassVar = 2400
     dead_status: ClassVar = "SETTLING"
 
     def __init__(self, market: Market, feed: Feed, dead_symbols: tuple[str, ...], wall_clock: Callable[[], int]) -> None:
-        self._market = market
-        self._feed = feed
+        super().__init__(market, feed, wall_clock)
         self._dead = tuple(symbol for symbol in dead_symbols if symbol not in market)
-        self._wall_clock = wall_clock
         self._minute = 0
         self._used_weight = 0
         self._endpoints = self._find_endpoints()
@@ -192,20 +179,12 @@ class BinanceRest:
             return tell(self._known(arguments["symbol"]))
         return [tell(symbol) for symbol in self._traded()]
 
-    def _traded(self) -> list[str]:
-        return [symbol for symbol in self._market.symbols if symbol not in self._feed.delisted]
-
     def _known(self, symbol: str | None) -> str:
         if not symbol:
-            raise Refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise Refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.", status=400)
         if symbol not in self._market or symbol in self._feed.delisted:
-            raise Refusal(-1121, "Invalid symbol.")
+            raise Refusal(-1121, "Invalid symbol.", status=400)
         return symbol
-
-    def _newest(self, kind: StreamType, symbol: str) -> tuple[int, int]:
-        """The number and the exchange time of the last event; before the first one, the first one as of now."""
-        series = self._feed.series[kind, symbol]
-        return (series.next_number - 1, series.times[-1]) if series.times else (0, self._now_ms())
 
     def _listing(self, symbol: str, instrument: Instrument, *, alive: bool) -> dict[str, Any]:
         return {
@@ -224,23 +203,20 @@ class BinanceRest:
             "filters": [*base_filters(instrument), {"filterType": "MIN_NOTIONAL", "notional": "5.0"}],
         }
 
-    def _now_ms(self) -> int:
-        return self._wall_clock() // _NS_PER_MS
-
 
 def _integer(arguments: Arguments, name: str, usual: int) -> int:
     text = arguments.get(name)
     if text is None:
         return usual
     if not text.isdecimal():
-        raise Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+        raise Refusal(-1130, f"Data sent for parameter '{name}' is not valid.", status=400)
     return int(text)
 
 
 def base_filters(instrument: Instrument) -> list[dict[str, str]]:
     """The steps of price and quantity, as every venue of Binance lists them."""
     unit = 10**instrument.decimals
-    tick = f"{instrument.tick / unit:.{instrument.decimals}f}"
+    tick = instrument.tick_size
     return [
         {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": f"{100 * instrument.level // unit + 1}", "tickSize": tick},
         {"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "10000000", "stepSize": "0.001"},

@@ -11,7 +11,7 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.binance_messages import BinanceMessages
 from quantlab_collector.simulators.binance_rest import BinanceRest
 from quantlab_collector.simulators.binance_spot import SpotMessages, SpotRest
-from quantlab_collector.simulators.feed import Mix
+from quantlab_collector.simulators.mix import Mix
 
 
 @attrs.frozen

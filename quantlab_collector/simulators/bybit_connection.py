@@ -4,14 +4,11 @@ Whoever subscribes is told the state at once: the book, and a ticker with everyt
 it acknowledges, spot after. From then on a ticker tells only what has changed on this connection, a book that does not change is
 told again after a while, and trades that happened together come together. A client that neither speaks nor is spoken to is cut
 off without a word.
-
-An event counts as sent when the kernel has taken the whole frame: only then it enters the ledger. After the peer's close frame
-the library refuses further messages, so nothing enters that was not sent before our close reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -20,12 +17,12 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.simulators.binance_simulator import ConnectionInfo
 from quantlab_collector.simulators.bybit_control import Subscriptions
 from quantlab_collector.simulators.bybit_messages import SWEEP, Numbered, funding_ms
 from quantlab_collector.simulators.bybit_simulator import BybitSimulator
+from quantlab_collector.simulators.connection import Connection
 from quantlab_collector.simulators.feed import Listener, MarketEvent, Series
-from quantlab_collector.simulators.ledger import Entry
+from quantlab_collector.simulators.simulator import ConnectionInfo
 
 TICKER_KINDS: Final = (StreamType.MARK_PRICE, StreamType.FUNDING, StreamType.OPEN_INTEREST)
 CHANNELS: Final = {"orderbook.1": (StreamType.BBO,), "publicTrade": (StreamType.TRADE,), "tickers": TICKER_KINDS}
@@ -35,7 +32,6 @@ _QUIET: Final = 5
 """Before every so many prices comes a delta that tells nothing that is recorded."""
 _LOOKS: Final = 20
 """How often in an interval it is looked at."""
-_NS_PER_MS: Final = 1_000_000
 
 
 async def answer_request(simulator: BybitSimulator, request: WebSocketRequest) -> None:
@@ -43,16 +39,8 @@ async def answer_request(simulator: BybitSimulator, request: WebSocketRequest) -
     if request.path.partition("?")[0] != f"/v5/public/{simulator.options.market}":
         await request.reject(404)
         return
-    info = ConnectionInfo(
-        number=len(simulator.connections) + 1, path=request.path, streams=(), opened_ns=simulator.options.wall_clock()
-    )
-    simulator.connections.append(info)
-    try:
-        # The place comes before the handshake: a client that knows it is connected gets all that happens from then on.
-        with simulator.feed.listen() as place:
-            await Connection(simulator, await request.accept(), place, info).serve()
-    finally:
-        info.closed_ns = simulator.options.wall_clock()
+    with simulator.welcome(request.path) as (info, place):
+        await BybitConnection(simulator, await request.accept(), place, info).serve()
 
 
 @attrs.define(eq=False)
@@ -67,16 +55,13 @@ class _Delivery:
     """In Trio's time."""
 
 
-class Connection:
-    """An accepted WebSocket: listens to requests, sends what happens, and keeps the exchange's rules."""
+class BybitConnection(Connection[BybitSimulator]):
+    """An accepted WebSocket, by Bybit's rules."""
 
     def __init__(self, simulator: BybitSimulator, websocket: WebSocketConnection, place: Listener, info: ConnectionInfo) -> None:
-        self._simulator = simulator
+        super().__init__(simulator, websocket, place, info)
         self._options = simulator.options
         self._messages = simulator.messages
-        self._websocket = websocket
-        self._place = place
-        self._info = info
         identity = blake2b(f"{simulator.options.seed}/{info.number}".encode(), digest_size=12).hexdigest()
         self._subscriptions = Subscriptions(
             simulator.manner, f"{identity[:20]}-{identity[20:]}", lambda name: bool(self._series(name))
@@ -86,18 +71,8 @@ class Connection:
         """Of speaking about the market: what one connection is told of a symbol is never out of order."""
         self._alive_at = trio.current_time()
 
-    async def serve(self) -> None:
-        """Run until either side closes."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send_events)
-                nursery.start_soon(self._repeat_books)
-                nursery.start_soon(self._watch_idleness)
-                await self._listen()
-                nursery.cancel_scope.cancel("the connection is over")
-        finally:
-            if reason := self._simulator.faults.close_reason(self._info.number) or self._websocket.closed:
-                self._info.close_code, self._info.close_reason = int(reason.code), reason.reason or ""
+    def _duties(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return self._repeat_books, self._watch_idleness
 
     # ---------------------------------------------------------------------------------------------------------- requests
 
@@ -142,28 +117,21 @@ class Connection:
             if not series.times and series.kind is not StreamType.TRADE:
                 feed.skip(series, 1)  # nobody has listened so far, and still there is a state
             self._deliveries[series] = _Delivery(series.next_number - 1)
-        if any(self._is_muted(series) for series in parts):
+        if any(feed.is_mute(series) for series in parts):
             return
         if parts[0].kind is StreamType.BBO:
             await self._tell_book(parts[0], parts[0].next_number - 1, parts[0].times[-1])
         elif parts[0].kind is StreamType.MARK_PRICE:
-            now = self._now_ms()
+            now = self._options.now_ms()
             prices, funding, interest = (series.next_number - 1 for series in parts)
             text = self._messages.snapshot(parts[0].symbol, prices, funding, interest, now)
             numbers = (prices, funding, interest)
             await self._tell(text, [(series, Numbered(number, now)) for series, number in zip(parts, numbers, strict=True)])
 
-    async def _send_events(self) -> None:
-        try:
-            while True:
-                events = await self._place.receive()
-                async with self._turn:
-                    for group in self._grouped(events):
-                        await self._tell_group(group)
-                self._info.missed = self._place.missed
-        except ConnectionClosed:
-            self._simulator.feed.forget(self._place)
-            return  # and not further: the reader may be in the middle of its close reply
+    async def _deliver(self, events: Sequence[MarketEvent]) -> None:
+        async with self._turn:
+            for group in self._grouped(events):
+                await self._tell_group(group)
 
     def _grouped(self, events: Iterable[MarketEvent]) -> list[list[MarketEvent]]:
         """What is told in one message: events one by one, trades with those of the same order that are there already."""
@@ -215,12 +183,10 @@ class Connection:
 
     async def _tell(self, text: str, told: Iterable[tuple[Series, Numbered]]) -> None:
         await self._websocket.send_message(text)
-        # No checkpoint between the kernel's yes and these lines: what it took is always entered.
         now, now_ns = trio.current_time(), self._options.wall_clock()
         self._alive_at = now
         for series, (number, exchange_ms) in told:
-            self._simulator.ledger.record(Entry(self._info.number, series.kind, series.symbol, number, exchange_ms, now_ns))
-            self._info.sent += 1
+            self._enter(series, number, exchange_ms, now_ns)
             delivery = self._deliveries[series]
             delivery.number, delivery.exchange_ms, delivery.told_at = number, exchange_ms, now
 
@@ -228,32 +194,25 @@ class Connection:
 
     async def _repeat_books(self) -> None:
         """Push a book again that has not changed for a while, as a new message of the same update."""
-        interval = self._options.book_repeat / self._options.time_scale
+        interval = self._options.real(self._options.book_repeat)
         try:
             while True:
                 await trio.sleep(interval / _LOOKS)
                 async with self._turn:
                     for series, last in self._deliveries.items():
                         due = series.kind is StreamType.BBO and trio.current_time() - last.told_at >= interval
-                        if due and last.number is not None and not self._is_muted(series):
-                            await self._tell_book(series, last.number, self._now_ms())
+                        if due and last.number is not None and not self._simulator.feed.is_mute(series):
+                            await self._tell_book(series, last.number, self._options.now_ms())
         except ConnectionClosed:
             return
 
     async def _watch_idleness(self) -> None:
         options = self._options
         while True:
-            limit = (options.idle_timeout if self._subscriptions.topics else options.unsubscribed_timeout) / options.time_scale
+            limit = options.real(options.idle_timeout if self._subscriptions.topics else options.unsubscribed_timeout)
             quiet = trio.current_time() - self._alive_at
             if quiet >= limit:
                 break
             await trio.sleep(min(limit - quiet, limit / _LOOKS))
         # Without a close frame: that is how it was seen. The reader finds the stream closed and ends the rest.
         await trio.aclose_forcefully(self._websocket._stream)  # noqa: SLF001 - the library only knows how to be polite
-
-    def _is_muted(self, series: Series) -> bool:
-        feed = self._simulator.feed
-        return series.symbol in feed.delisted or feed.distortions.is_muted(series.kind, series.symbol)
-
-    def _now_ms(self) -> int:
-        return self._options.wall_clock() // _NS_PER_MS

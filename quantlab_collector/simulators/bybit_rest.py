@@ -1,26 +1,25 @@
 """Bybit over REST, as far as a recorder asks: clock, universe, and the newest state of each symbol.
 
-It shows the same market as the WebSocket side: the last events that happened, whether anybody was listening or not.
 Shapes and limits: https://bybit-exchange.github.io/docs/v5/market/time and the pages next to it,
 https://bybit-exchange.github.io/docs/v5/rate-limit
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from quantlab_collector.contracts.events import BUY, StreamType
 from quantlab_collector.simulators.bybit_messages import SWEEP, BybitMessages, funding_ms
 from quantlab_collector.simulators.feed import Feed
+from quantlab_collector.simulators.quota import Quota
+from quantlab_collector.simulators.rest import Refusal, Rest
 from quantlab_collector.simulators.rest_server import Answer, Arguments
 
 MAX_REQUESTS: Final = 600
 """In five seconds."""
 
 _WINDOW_NS: Final = 5_000_000_000
-_NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _MAX_TRADES: Final = {"linear": 1000, "spot": 60}
 _MAX_PAGE: Final = 1000
@@ -28,26 +27,14 @@ _USUAL_PAGE: Final = 500
 _FORBIDDEN: Final = 403
 
 
-class Refusal(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, code: int, message: str, status: int = 200) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.status = status
-
-
-class BybitRest:
-    """What REST tells of a running market. No HTTP in here: a question comes in, an answer goes out."""
+class BybitRest(Rest):
+    """What Bybit tells by REST."""
 
     def __init__(self, messages: BybitMessages, feed: Feed, category: str, wall_clock: Callable[[], int]) -> None:
+        super().__init__(messages.market, feed, wall_clock)
         self._messages = messages
-        self._market = messages.market
-        self._feed = feed
         self._category = category
-        self._wall_clock = wall_clock
-        self._recent: deque[int] = deque()
+        self._quota = Quota(MAX_REQUESTS, _WINDOW_NS)
         self._endpoints: dict[str, Callable[[Arguments], dict[str, Any]]] = {
             "time": self._time,
             "instruments-info": self._instruments,
@@ -61,22 +48,19 @@ class BybitRest:
         tell = self._endpoints.get(path.removeprefix("/v5/market/"))
         if tell is None:
             return None
-        status, code, message, result = 200, 0, "OK", {}
         try:
             self._charge()
-            result = tell(arguments)
+            return Answer(200, self._envelope(0, "OK", tell(arguments)))
         except Refusal as refusal:
-            status, code, message = refusal.status, refusal.code, refusal.message
-        return Answer(status, {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": self._now_ms()})
+            return Answer(refusal.status, self._envelope(refusal.code, refusal.message, {}))
 
     def _charge(self) -> None:
-        """Take a request into the account of the last five seconds: one for everybody, as on loopback all have one address."""
-        now = self._wall_clock()
-        while self._recent and now - self._recent[0] >= _WINDOW_NS:
-            self._recent.popleft()
-        if len(self._recent) >= MAX_REQUESTS:
+        """One quota for everybody, as on loopback all have one address."""
+        if not self._quota.admits(self._wall_clock()):
             raise Refusal(10006, "access too frequent", _FORBIDDEN)
-        self._recent.append(now)
+
+    def _envelope(self, code: int | str, message: str, result: dict[str, Any]) -> dict[str, Any]:
+        return {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": self._now_ms()}
 
     # --------------------------------------------------------------------------------------------------------- endpoints
 
@@ -141,11 +125,9 @@ class BybitRest:
         """The newest trades, the newest first."""
         symbol = self._known(arguments)
         most = _MAX_TRADES[self._category]
-        series = self._feed.series[StreamType.TRADE, symbol]
         count = min(_integer(arguments, "limit", min(_USUAL_PAGE, most)), most)
-        newest = series.next_number - 1
         told = []
-        for number, ms in zip(range(newest, newest - count, -1), reversed(series.times), strict=False):
+        for number, ms in self._newest_trades(symbol, count):
             trade = self._market[symbol].trade(number)
             told.append(
                 {
@@ -169,7 +151,7 @@ class BybitRest:
         self._expect_category(arguments)
         if arguments.get("symbol"):
             return [self._known(arguments)]
-        return [symbol for symbol in self._market.symbols if symbol not in self._feed.delisted]
+        return self._traded()
 
     def _expect_category(self, arguments: Arguments) -> None:
         if arguments.get("category") != self._category:
@@ -182,14 +164,6 @@ class BybitRest:
             raise Refusal(10001, "params error: symbol invalid")
         return symbol
 
-    def _newest(self, kind: StreamType, symbol: str) -> tuple[int, int]:
-        """The number and the exchange time of the last event; before the first one, the first one as of now."""
-        series = self._feed.series[kind, symbol]
-        return (series.next_number - 1, series.times[-1]) if series.times else (0, self._now_ms())
-
-    def _now_ms(self) -> int:
-        return self._wall_clock() // _NS_PER_MS
-
     def _listing(self, symbol: str) -> dict[str, Any]:
         instrument = self._market[symbol].instrument
         quote = next((quote for quote in ("USDT", "USDC") if symbol.endswith(quote)), "USDT")
@@ -198,7 +172,7 @@ class BybitRest:
             "status": "Trading",
             "baseCoin": symbol.removesuffix(quote),
             "quoteCoin": quote,
-            "priceFilter": {"tickSize": f"{instrument.tick / 10**instrument.decimals:.{instrument.decimals}f}"},
+            "priceFilter": {"tickSize": instrument.tick_size},
         }
         if self._category == "linear":
             listing |= {

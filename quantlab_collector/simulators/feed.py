@@ -16,7 +16,6 @@ What a test does to the events, such as muting a topic, is kept in ``Feed.distor
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections import deque
@@ -24,12 +23,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
-import attrs
 import trio
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.distortions import Distortions
 from quantlab_collector.simulators.market import MAX_DELAY_MS
+from quantlab_collector.simulators.mix import Mix
 
 TICK: Final = 0.01
 """Seconds between two bursts."""
@@ -48,21 +47,6 @@ rate, the rate falls and nobody misses anything; when one client does not read, 
 
 _REMEMBERED: Final = 1000
 _NS_PER_MS: Final = 1_000_000
-
-
-@attrs.frozen
-class Mix:
-    """How many of the events are of each kind, in any common unit. Mark prices follow the rate too, not a clock of their own."""
-
-    bbo: int = 70
-    trade: int = 20
-    mark_price: int = 10
-
-    def weights(self) -> dict[StreamType, int]:
-        """The same in the smallest whole numbers."""
-        given = {StreamType.BBO: self.bbo, StreamType.TRADE: self.trade, StreamType.MARK_PRICE: self.mark_price}
-        unit = math.gcd(*given.values()) or 1
-        return {kind: weight // unit for kind, weight in given.items()}
 
 
 class Series:
@@ -166,6 +150,10 @@ class Feed:
         self.delisted.add(symbol)
         self._turn = [series for series in self._turn if series.symbol != symbol]
         self._wheel = [series for series in self._wheel if series.symbol != symbol]
+
+    def is_mute(self, series: Series) -> bool:
+        """Whether nothing of this series is to be told, not even what it said before."""
+        return series.symbol in self.delisted or self.distortions.is_muted(series.kind, series.symbol)
 
     def skip(self, series: Series, count: int) -> None:
         """Let ``count`` events happen at once and unheard: their numbers are used up, and REST knows of them."""

@@ -46,6 +46,11 @@ class Instrument:
     tick: int
     level: int
 
+    @property
+    def tick_size(self) -> str:
+        """The smallest step of a price, as lists of instruments have it."""
+        return f"{self.tick / 10**self.decimals:.{self.decimals}f}"
+
 
 _KNOWN: Final = {
     "BTCUSDT": Instrument(2, 10, 84_000_00),
@@ -59,6 +64,7 @@ _KNOWN: Final = {
     "LTCUSDT": Instrument(2, 1, 93_00),
     "POLUSDT": Instrument(5, 1, 16_000),
 }
+DEFAULT_SYMBOLS: Final = tuple(_KNOWN)
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):

@@ -1,13 +1,11 @@
 """OKX over REST, as far as a recorder asks: clock, universe, and the newest state of each instrument.
 
-It shows the same market as the WebSocket side: the last events that happened, whether anybody was listening or not.
 Shapes and limits: https://www.okx.com/docs-v5/en/#public-data-rest-api and https://www.okx.com/docs-v5/en/#order-book-trading-market-data
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,43 +14,35 @@ import attrs
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.feed import Feed
 from quantlab_collector.simulators.okx_messages import OkxMessages, inst_id
+from quantlab_collector.simulators.quota import Quota
+from quantlab_collector.simulators.rest import Refusal, Rest
 from quantlab_collector.simulators.rest_server import Answer, Arguments
 
 MAX_TRADES: Final = 500
 
 _WINDOW_NS: Final = 2_000_000_000
-_NS_PER_MS: Final = 1_000_000
 _LISTED_MS: Final = 1_573_557_408_000
 _TOO_MANY: Final = 429
 
 
-class Refusal(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, code: str, message: str, status: int = 200) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.status = status
+def _in_two_seconds(limit: int) -> Quota:
+    return Quota(limit, _WINDOW_NS)
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class _Endpoint:
-    """One path: what it tells, and how often it may be asked in two seconds."""
+    """One path: what it tells, and how often it may be asked."""
 
     tell: Callable[[Arguments], list[Any]]
-    limit: int
-    recent: deque[int] = attrs.field(factory=deque)
+    quota: Quota = attrs.field(converter=_in_two_seconds)
 
 
-class OkxRest:
-    """What REST tells of a running market. No HTTP in here: a question comes in, an answer goes out."""
+class OkxRest(Rest):
+    """What OKX tells by REST."""
 
     def __init__(self, messages: OkxMessages, feed: Feed, wall_clock: Callable[[], int]) -> None:
+        super().__init__(messages.market, feed, wall_clock)
         self._messages = messages
-        self._feed = feed
-        self._wall_clock = wall_clock
-        self._symbols = {inst_id(symbol): symbol for symbol in messages.market.symbols}
         self._endpoints = {
             "public/time": _Endpoint(self._time, 10),
             "public/instruments": _Endpoint(self._instruments, 20),
@@ -76,13 +66,9 @@ class OkxRest:
             return Answer(refusal.status, {"code": refusal.code, "msg": refusal.message, "data": []})
 
     def _charge(self, endpoint: _Endpoint) -> None:
-        """Take a request into the account of the last two seconds: one for everybody, as on loopback all have one address."""
-        now = self._wall_clock()
-        while endpoint.recent and now - endpoint.recent[0] >= _WINDOW_NS:
-            endpoint.recent.popleft()
-        if len(endpoint.recent) >= endpoint.limit:
+        """One quota for everybody, as on loopback all have one address."""
+        if not endpoint.quota.admits(self._wall_clock()):
             raise Refusal("50011", "Too Many Requests", _TOO_MANY)
-        endpoint.recent.append(now)
 
     # ------------------------------------------------------------------------------------------------ endpoints
 
@@ -95,8 +81,8 @@ class OkxRest:
 
     def _ticker(self, symbol: str) -> dict[str, Any]:
         number, ms = self._newest(StreamType.BBO, symbol)
-        quote = self._messages.market[symbol].quote(number)
-        trade = self._messages.market[symbol].trade(self._newest(StreamType.TRADE, symbol)[0])
+        quote = self._market[symbol].quote(number)
+        trade = self._market[symbol].trade(self._newest(StreamType.TRADE, symbol)[0])
         return {
             "instType": "SWAP",
             "instId": inst_id(symbol),
@@ -118,13 +104,11 @@ class OkxRest:
     def _trades(self, arguments: Arguments) -> list[Any]:
         """The newest trades, the newest first; a group of fills, which the exchange tells one by one here, is told as one."""
         symbol = self._known(arguments)
-        series = self._feed.series[StreamType.TRADE, symbol]
         limit = arguments.get("limit", "100")
         if not limit.isdecimal() or not 0 < int(limit) <= MAX_TRADES:
             raise Refusal("51000", "Parameter limit error", 400)
-        newest = series.next_number - 1
         told = []
-        for number, ms in zip(range(newest, newest - int(limit), -1), reversed(series.times), strict=False):
+        for number, ms in self._newest_trades(symbol, int(limit)):
             item = json.loads(self._messages.trade_item(symbol, number, ms))
             del item["count"], item["seqId"]
             told.append(item)
@@ -149,7 +133,7 @@ class OkxRest:
         return tell_some
 
     def _alive(self) -> dict[str, str]:
-        return {name: symbol for name, symbol in self._symbols.items() if symbol not in self._feed.delisted}
+        return {inst_id(symbol): symbol for symbol in self._traded()}
 
     def _known(self, arguments: Arguments) -> str:
         name = arguments.get("instId")
@@ -160,16 +144,8 @@ class OkxRest:
             raise Refusal("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
         return symbol
 
-    def _newest(self, kind: StreamType, symbol: str) -> tuple[int, int]:
-        """The number and the exchange time of the last event; before the first one, the first one as of now."""
-        series = self._feed.series[kind, symbol]
-        return (series.next_number - 1, series.times[-1]) if series.times else (0, self._now_ms())
-
-    def _now_ms(self) -> int:
-        return self._wall_clock() // _NS_PER_MS
-
     def _listing(self, symbol: str) -> dict[str, Any]:
-        instrument = self._messages.market[symbol].instrument
+        instrument = self._market[symbol].instrument
         family, _, _ = inst_id(symbol).rpartition("-")
         base, _, quote = family.rpartition("-")
         return {
@@ -188,7 +164,7 @@ class OkxRest:
             "quoteCcy": "",
             "settleCcy": quote,
             "state": "live",
-            "tickSz": f"{instrument.tick / 10**instrument.decimals:.{instrument.decimals}f}",
+            "tickSz": instrument.tick_size,
             "uly": family,
         }
 

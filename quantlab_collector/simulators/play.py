@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 import trio
 
-from quantlab_collector.simulators.binance import DEFAULT_SYMBOLS, SPOT, USDM, BinanceOptions, serve_binance
+from quantlab_collector.simulators.binance import SPOT, USDM, BinanceOptions, serve_binance
 from quantlab_collector.simulators.bybit import BybitOptions, serve_bybit
-from quantlab_collector.simulators.faults import Faults
+from quantlab_collector.simulators.market import DEFAULT_SYMBOLS
 from quantlab_collector.simulators.okx import OkxOptions, serve_okx
 from quantlab_collector.simulators.replay import ReplayOptions, serve_replay
 from quantlab_collector.simulators.script import play_script, read_script
+from quantlab_collector.simulators.simulator import Simulator
 
 
 @attrs.frozen
@@ -49,22 +50,14 @@ class Playing:
     """What it plays, for people."""
 
 
-class Simulator(Protocol):
-    """What all simulators have in common."""
-
-    ws_url: str
-    rest_url: str
-    faults: Faults
-
-
-Start = Callable[[PlayOptions, int, Path | None, trio.Nursery], Awaitable[Simulator]]
+Start = Callable[[PlayOptions, int, Path | None, trio.Nursery], Awaitable[Simulator[Any]]]
 
 
 def _starter(serve: Callable[..., Awaitable[None]], make_options: Callable[..., Any]) -> Start:
     """All simulators are told the same, in options of their own."""
 
-    async def start(options: PlayOptions, port: int, ledger: Path | None, nursery: trio.Nursery) -> Simulator:
-        simulator: Simulator = await nursery.start(
+    async def start(options: PlayOptions, port: int, ledger: Path | None, nursery: trio.Nursery) -> Simulator[Any]:
+        simulator: Simulator[Any] = await nursery.start(
             serve,
             make_options(
                 symbols=options.symbols,
@@ -109,7 +102,7 @@ async def simulate(
         raise ValueError(f"no simulator for {', '.join(unknown)}; there is {', '.join(SIMULATORS)}")
     steps = () if options.script is None else read_script(options.script)
     async with trio.open_nursery() as nursery:
-        running: dict[str, Simulator] = {}
+        running: dict[str, Simulator[Any]] = {}
         for place, name in enumerate(options.exchanges):
             port = options.port + 2 * place if options.port else 0
             simulator = running[name] = await SIMULATORS[name](options, port, _ledger_of(options, name), nursery)

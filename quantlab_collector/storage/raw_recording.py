@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import attrs
 
 from quantlab_collector.contracts.layout import RAW_FRAMES, RawFile
+from quantlab_collector.storage.intact import get_intact
 from quantlab_collector.storage.objects import Objects
 from quantlab_collector.storage.rawlog import RawManifest, decode_raw_manifest, read_archive
 
@@ -89,14 +89,7 @@ def verify_raw(objects: Objects, found: RawFound, looked_at: Callable[[str], Non
 
 def _broken(objects: Objects, manifest: RawManifest) -> str | None:
     try:
-        data = objects.get(manifest.key)
-    except FileNotFoundError:
-        return "missing"
-    if len(data) != manifest.bytes:
-        return f"{len(data)} bytes instead of {manifest.bytes}"
-    if hashlib.sha256(data).hexdigest() != manifest.sha256:
-        return "its SHA-256 is not the one in the manifest"
-    try:
+        data = get_intact(objects, manifest.key, manifest.bytes, manifest.sha256)
         frames = sum(1 for _ in read_archive(data))
     except ValueError as fault:
         return str(fault)

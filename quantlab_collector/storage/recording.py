@@ -5,7 +5,6 @@ Only manifests are believed. What lies in the store and is named by none does no
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from quantlab_collector.contracts.layout import MANIFESTS, Partition, parse_manifest_key, parse_part_key
 from quantlab_collector.contracts.manifest import Downtime, Gap, Loss, Manifest, Mute, Part, Previous, Silence, decode_manifest
 from quantlab_collector.contracts.schemas import RAW
+from quantlab_collector.storage.intact import get_intact
 from quantlab_collector.storage.objects import Objects
 
 READERS: Final = 8
@@ -206,13 +206,9 @@ def _broken_chain(committed: list[Committed]) -> Iterator[str]:
 
 def _broken_part(objects: Objects, part: Part) -> str | None:
     try:
-        data = objects.get(part.key)
-    except FileNotFoundError:
-        return "missing"
-    if len(data) != part.bytes:
-        return f"{len(data)} bytes instead of {part.bytes}"
-    if hashlib.sha256(data).hexdigest() != part.sha256:
-        return "its SHA-256 is not the one in the manifest"
+        data = get_intact(objects, part.key, part.bytes, part.sha256)
+    except ValueError as fault:
+        return str(fault)
     stream = parse_part_key(part.key)[0].stream
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()

@@ -13,7 +13,8 @@ import trio
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.faults import Faults
-from quantlab_collector.simulators.feed import Feed, Mix
+from quantlab_collector.simulators.feed import Feed
+from quantlab_collector.simulators.mix import Mix
 from simulators.support import about, frame_client, in_ledger, streams
 
 BBO, TRADE = StreamType.BBO, StreamType.TRADE

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.simulators.feed import Feed, Listener, MarketEvent, Mix
+from quantlab_collector.simulators.feed import Feed, Listener, MarketEvent
+from quantlab_collector.simulators.mix import Mix
 
 SYMBOLS = [f"S{n}USDT" for n in range(5)]
 

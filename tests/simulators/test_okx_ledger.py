@@ -14,7 +14,7 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.exchanges.protocol import Pong, Refused, Subscribed
 from quantlab_collector.simulators.ledger import read_ledger
 from quantlab_collector.simulators.market import Market
-from quantlab_collector.simulators.okx import OkxMix
+from quantlab_collector.simulators.mix import FullMix
 from quantlab_collector.simulators.okx_messages import OkxMessages
 from quantlab_collector.simulators.play import Playing, PlayOptions, simulate
 from simulators.okx_support import PATH, collector, play, request
@@ -144,8 +144,8 @@ def test_the_settlement_is_the_next_one():
 
 
 def test_a_mix_is_of_all_five():
-    assert set(OkxMix().weights()) == set(StreamType)
-    assert OkxMix(bbo=0, trade=0, mark_price=10, funding=20, open_interest=0).weights()[StreamType.FUNDING] == 2
+    assert set(FullMix().weights()) == set(StreamType)
+    assert FullMix(bbo=0, trade=0, mark_price=10, funding=20, open_interest=0).weights()[StreamType.FUNDING] == 2
 
 
 async def test_it_can_be_played(tmp_path, nursery):
