@@ -151,7 +151,8 @@ async def test_one_stranger(name, spool, tmp_path):
         assert what_is_it(moved) == before
         assert len(bench.log.told("spool_quarantine")) == 1
     else:
-        assert not (path.is_symlink() or path.exists())
+        assert not path.is_symlink()
+        assert not path.exists()
         assert aside == []
     assert [entry.name for entry in (tmp_path / "outside").iterdir()] == [PRECIOUS]
     assert (tmp_path / "outside" / PRECIOUS).read_text() == PRECIOUS
