@@ -13,8 +13,10 @@ from quantlab_collector.simulators.binance_venue import SPOT, USDM, Venue
 __all__ = ["SPOT", "USDM", "BinanceOptions", "BinanceSimulator", "Venue", "serve_binance"]
 
 
-async def serve_binance(
-    options: BinanceOptions, *, task_status: trio.TaskStatus[BinanceSimulator] = trio.TASK_STATUS_IGNORED
+async def serve_binance(  # noqa: ASYNC128 - the simulator says it
+    options: BinanceOptions,
+    *,
+    task_status: trio.TaskStatus[BinanceSimulator] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be Binance until cancelled."""
     simulator = BinanceSimulator(options)

@@ -13,7 +13,11 @@ from quantlab_collector.simulators.bybit_simulator import BybitOptions, BybitSim
 __all__ = ["BybitOptions", "BybitSimulator", "serve_bybit"]
 
 
-async def serve_bybit(options: BybitOptions, *, task_status: trio.TaskStatus[BybitSimulator] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve_bybit(  # noqa: ASYNC128 - the simulator says it
+    options: BybitOptions,
+    *,
+    task_status: trio.TaskStatus[BybitSimulator] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Be Bybit until cancelled."""
     simulator = BybitSimulator(options)
     rest = BybitRest(simulator.messages, simulator.feed, options.market, options.wall_clock)

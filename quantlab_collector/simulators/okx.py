@@ -11,7 +11,11 @@ from quantlab_collector.simulators.okx_simulator import OkxOptions, OkxSimulator
 __all__ = ["OkxOptions", "OkxSimulator", "serve_okx"]
 
 
-async def serve_okx(options: OkxOptions, *, task_status: trio.TaskStatus[OkxSimulator] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve_okx(  # noqa: ASYNC128 - the simulator says it
+    options: OkxOptions,
+    *,
+    task_status: trio.TaskStatus[OkxSimulator] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Be OKX until cancelled."""
     simulator = OkxSimulator(options)
     rest = OkxRest(simulator.messages, simulator.feed, options.wall_clock)
