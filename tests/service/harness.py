@@ -248,6 +248,28 @@ def lost_tails(simulator, got, kills):
     return tails
 
 
+def differing(data, ledger):
+    """Of what stream, symbol and exchange time the recording has another number of rows than the ledger. By DuckDB: there may be
+    millions, and the fields of each are compared elsewhere."""
+    return duckdb.execute(
+        """
+        WITH messages AS (SELECT * FROM read_csv($ledger)),
+        sent AS (
+            SELECT kind AS stream, symbol, exchange_ms * 1000000 AS ts_event FROM messages
+            UNION ALL SELECT 'funding', symbol, exchange_ms * 1000000 FROM messages WHERE kind = 'mark_price'
+        ),
+        stored AS (
+            SELECT stream, symbol, ts_event FROM read_parquet($parts, hive_partitioning = false, union_by_name = true)
+        ),
+        counted AS (
+            SELECT stream, symbol, ts_event, 1 AS owed FROM sent UNION ALL SELECT stream, symbol, ts_event, -1 FROM stored
+        )
+        SELECT stream, symbol, ts_event, sum(owed) AS missing FROM counted GROUP BY ALL HAVING sum(owed) <> 0 LIMIT 10
+        """,
+        {"ledger": str(ledger), "parts": f"{data}/exchange=*/**/*.parquet"},
+    ).fetchall()
+
+
 def run_cli(*arguments, cwd, environ=None):
     """A command that ends by itself."""
     return subprocess.run(

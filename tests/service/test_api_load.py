@@ -1,6 +1,6 @@
 """A1 and A3: whatever clients do to the window, what the exchange sends is recorded.
 
-The simulator lives in this process, the collector and the clients each in one of their own.
+The simulator, the collector and the clients each live in a process of their own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
-from service.harness import NOTHING, collector, config_for, differences, owed, recorded
+from quantlab_collector.simulators.child import playing_in_child
+from quantlab_collector.simulators.play import PlayOptions
+from service.harness import PACKAGE_PARENT, collector, config_for, differing
 
 pytestmark = pytest.mark.long
 
@@ -51,23 +52,23 @@ async def flooding(port):
         await process.stdin.aclose()
 
 
-async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, nursery):
-    simulator = await nursery.start(serve_binance, BinanceOptions(symbols=SYMBOLS, rate=EVENTS, seed=3))
-    async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS)) as service:
-        await service.wait_received(EVENTS)
-        async with flooding(urlsplit(service.url).port) as clients:
-            await trio.sleep(SECONDS)
-            # In full flow: neither the simulator nor the clients pause.
-            with trio.fail_after(30):
-                assert await service.stop() == 0
-        assert service.errors == ""
-        (stop,) = service.told("collector_stop")
-    nursery.cancel_scope.cancel()
+async def test_a1_a3_slow_clients_and_a_flood_cost_no_event(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PACKAGE_PARENT)
+    ledger = tmp_path / "ledger.csv"
+    with playing_in_child(PlayOptions(("binance",), SYMBOLS, EVENTS, seed=3, ledger=ledger)) as (simulator,):
+        async with collector(tmp_path / "run", config_for(simulator, symbols=SYMBOLS)) as service:
+            await service.wait_received(EVENTS)
+            async with flooding(urlsplit(service.url).port) as clients:
+                await trio.sleep(SECONDS)
+                # In full flow: neither the simulator nor the clients pause.
+                with trio.fail_after(30):
+                    assert await service.stop() == 0
+            assert service.errors == ""
+            (stop,) = service.told("collector_stop")
 
-    got = recorded(tmp_path / "run" / "data")
-    assert differences(got, owed(simulator)) == NOTHING
-    rows = sum(map(len, got.values()))
-    assert rows == stop["received"] == stop["written"]
+    assert differing(tmp_path / "run" / "data", ledger) == []
+    rows = stop["received"]
+    assert rows == stop["written"]
     assert (stop["dropped"], stop["rejected"]) == (0, 0)
     assert rows >= 0.3 * EVENTS * SECONDS  # a test that saw too little proves nothing
     assert set(clients["statuses"]) <= {"200", "404", "503"}  # 503: /ready during the stop

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 
-import duckdb
 import pytest
 import trio
 
 from quantlab_collector.simulators.child import playing_in_child
 from quantlab_collector.simulators.play import PlayOptions
-from service.harness import PACKAGE_PARENT, collector, config_for, run_cli
+from service.harness import PACKAGE_PARENT, collector, config_for, differing, run_cli
 from storage.fault_store import FaultStore, answer, anything
 
 pytestmark = pytest.mark.long
@@ -78,25 +77,3 @@ def write_down(store, folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return folder
-
-
-def differing(data, ledger):
-    """Of what stream, symbol and exchange time the recording has another number of rows than the ledger. By DuckDB: there may be
-    millions, and the fields of each are compared elsewhere."""
-    return duckdb.execute(
-        """
-        WITH messages AS (SELECT * FROM read_csv($ledger)),
-        sent AS (
-            SELECT kind AS stream, symbol, exchange_ms * 1000000 AS ts_event FROM messages
-            UNION ALL SELECT 'funding', symbol, exchange_ms * 1000000 FROM messages WHERE kind = 'mark_price'
-        ),
-        stored AS (
-            SELECT stream, symbol, ts_event FROM read_parquet($parts, hive_partitioning = false, union_by_name = true)
-        ),
-        counted AS (
-            SELECT stream, symbol, ts_event, 1 AS owed FROM sent UNION ALL SELECT stream, symbol, ts_event, -1 FROM stored
-        )
-        SELECT stream, symbol, ts_event, sum(owed) AS missing FROM counted GROUP BY ALL HAVING sum(owed) <> 0 LIMIT 10
-        """,
-        {"ledger": str(ledger), "parts": f"{data}/exchange=*/**/*.parquet"},
-    ).fetchall()
