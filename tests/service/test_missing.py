@@ -12,7 +12,7 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.simulators.binance import BinanceOptions, serve_binance
 from service.harness import collector, config_for, manifests, run_cli
 
-SYMBOLS = tuple(f"SYM{number}USDT" for number in range(100))
+SYMBOLS = tuple(f"SYM{number}USDT" for number in range(125))
 MUTED = "SYM42USDT"
 SHORT = """
 [silence]
