@@ -79,4 +79,5 @@ def _figures(distribution: Distribution) -> dict[str, Any]:
         "sum": round(distribution.sum, 6),
         "p50": distribution.quantile(0.5),
         "p99": distribution.quantile(0.99),
+        "p999": distribution.quantile(0.999),
     }

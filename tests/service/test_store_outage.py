@@ -56,7 +56,8 @@ async def test_an_outage_of_the_store_loses_nothing(tmp_path, monkeypatch):
     assert drained < max(down / AT_LEAST, 3.0)
     print(
         f"down {down:.0f} s at {RATE:.0f} events/s: {backlog} segments waited, drained in {drained:.1f} s "
-        f"({down / drained:.0f} times faster), {stop['written']} rows stored, 0 missing; queue peak {metrics['queue_peak']}"
+        f"({down / drained:.0f} times faster), {stop['written']} rows stored, 0 missing; queue peak {metrics['queue_peak']}, "
+        f"loop lag {metrics['latencies']['loop_lag']}"
     )
 
 
