@@ -57,7 +57,8 @@ class Pack:
     @property
     def places(self) -> tuple[int, ...]:
         """Where each part begins."""
-        return tuple(itertools.accumulate((part.bytes for part in self.manifest.parts[:-1]), initial=0))
+        ends = itertools.accumulate((part.bytes for part in self.manifest.parts), initial=0)
+        return tuple(ends)[:-1]
 
     def read_part(self, part: Part, place: int) -> bytes:
         """The bytes of a part, proven to be what they were."""

@@ -5,17 +5,36 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
 from quantlab_collector.runtime.notices import Notices, SpoolRefused
+from quantlab_collector.writer.threads import Call
 
 RETRY_FIRST: Final = 1.0
 RETRY_CAP: Final = 30.0
 
 _R = TypeVar("_R")
-Call: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+async def until_disk_does(
+    attempt: Callable[[int], Awaitable[_R]],
+    refused: Callable[[int, OSError, float], None],
+) -> _R:
+    """Attempt something, by its number from 1, until no ``OSError`` comes of it.
+
+    ``refused`` tells of each, with the seconds until the next attempt; what it raises ends the matter.
+    """
+    delay = RETRY_FIRST
+    for number in itertools.count(1):
+        try:
+            return await attempt(number)
+        except OSError as fault:
+            refused(number, fault, delay)
+        await trio.sleep(delay)
+        delay = min(2 * delay, RETRY_CAP)
+    raise AssertionError("never: it counts for ever")
 
 
 class Disk:
@@ -30,16 +49,14 @@ class Disk:
 
         After so many attempts the disk's last word is raised.
         """
-        delay = RETRY_FIRST
-        for attempt in itertools.count(1):
-            try:
-                result: _R = await self._call(work)
-            except OSError as fault:
-                if attempt >= attempts:
-                    raise
-                self._notices.tell(SpoolRefused(str(fault), delay))
-            else:
-                return result
-            await trio.sleep(delay)
-            delay = min(2 * delay, RETRY_CAP)
-        raise AssertionError("never: it counts for ever")
+
+        async def attempt(_: int) -> _R:
+            result: _R = await self._call(work)
+            return result
+
+        def refused(number: int, fault: OSError, delay: float) -> None:
+            if number >= attempts:
+                raise fault
+            self._notices.tell(SpoolRefused(str(fault), delay))
+
+        return await until_disk_does(attempt, refused)

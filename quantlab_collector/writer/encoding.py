@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 from collections import Counter
 from typing import Final
 
@@ -21,10 +20,9 @@ from quantlab_collector.storage.journal import (
 )
 from quantlab_collector.storage.pack import NewerPackError, Pack
 from quantlab_collector.writer.context import WriterContext
+from quantlab_collector.writer.disk import until_disk_does
 from quantlab_collector.writer.segments import Filled
 
-RETRY_FIRST: Final = 1.0
-RETRY_CAP: Final = 30.0
 BAD_READS: Final = 3
 """So often a disk may fail to give a segment back before the segments behind it have their turn."""
 
@@ -49,18 +47,15 @@ async def encode_segments(
 
 
 async def _until_done(context: WriterContext, segment: Filled) -> Pack | None:
-    delay = RETRY_FIRST
-    for attempt in itertools.count(1):
-        try:
-            result = await _encode(context, segment, give_up=attempt > BAD_READS)
-        except OSError as fault:
-            context.notices.tell(EncodeFailed(str(segment.path), str(fault), delay))
-            await trio.sleep(delay)
-            delay = min(2 * delay, RETRY_CAP)
-        else:
-            context.state.writer.encode_fault = None
-            return result
-    raise AssertionError("never: it counts for ever")
+    async def attempt(number: int) -> Pack | None:
+        return await _encode(context, segment, give_up=number > BAD_READS)
+
+    def refused(_: int, fault: OSError, delay: float) -> None:
+        context.notices.tell(EncodeFailed(str(segment.path), str(fault), delay))
+
+    result = await until_disk_does(attempt, refused)
+    context.state.writer.encode_fault = None
+    return result
 
 
 async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Pack | None:

@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import trio
 
 from quantlab_collector.runtime.notices import Notices, StoreRecovered, UploadFailed
 from quantlab_collector.storage.objects import FaultKind, StoreFault
 from quantlab_collector.writer.patience import Patience
+from quantlab_collector.writer.threads import Call
 
 MAX_IN_FLIGHT: Final = 16
 
 _R = TypeVar("_R")
-Call: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Has something done by the store, in a thread."""
 
 
 class Gate:

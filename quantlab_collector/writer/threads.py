@@ -5,14 +5,16 @@ The only place that knows ``to_thread``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import trio
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+Call: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Has something done in threads of one kind; every method below can serve as one."""
 
 RAW_UPLOADS = 4
 """Uploads of raw frames side by side; they must not take what the recording itself needs."""

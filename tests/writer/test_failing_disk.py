@@ -71,8 +71,6 @@ OFFERED = {(str(burst.stream), event.ts_recv) for some in bursts() for burst in 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch):
     monkeypatch.setattr(segments, "PATIENCE", 0.001)
-    monkeypatch.setattr(encoding, "RETRY_FIRST", 0.001)
-    monkeypatch.setattr(encoding, "RETRY_CAP", 0.002)
     monkeypatch.setattr(disk, "RETRY_FIRST", 0.001)
     monkeypatch.setattr(disk, "RETRY_CAP", 0.002)
 
