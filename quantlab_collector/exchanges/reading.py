@@ -1,12 +1,13 @@
 """What reading the JSON of any exchange needs.
 
-Three habits are shared. Numbers come as strings and are read straight into floats (``strict=False``), so ``"NaN"`` must be
-looked for. An empty string means that there is no value. And what cannot be read has a reason from a short list, so that it can
-be counted.
+Three habits are shared. Numbers come as strings and are read straight into floats (``strict=False``), so ``"NaN"`` must be looked
+for: the shapes of the fast ways take nothing but ``Finite``, and the patient ways ask ``finite``, to say why. An empty string
+means that there is no value. And what cannot be read has a reason from a short list, so that it can be counted.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
@@ -20,6 +21,10 @@ Millis = Annotated[int, msgspec.Meta(ge=-_MAX_MS, le=_MAX_MS)]
 
 PastMillis = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MS)]
 """A time that REST tells and that is compared with; a negative one is no answer."""
+
+_LARGEST: Final = sys.float_info.max
+Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+"""A number that is neither a NaN nor an infinity. The decoder finds out by the way, as good as for nothing."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """All that a decoder may raise."""
