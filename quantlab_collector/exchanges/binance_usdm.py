@@ -8,6 +8,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, final
 
@@ -16,7 +17,7 @@ import msgspec
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Funding, MarkPrice, StreamType, Trade
 from quantlab_collector.exchanges.binance_conversation import BinanceConversation
 from quantlab_collector.exchanges.protocol import Harvest
-from quantlab_collector.exchanges.reading import MS, UNREADABLE, Finite, Millis, finite
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Finite, Millis
 
 NAME: Final = "binance"
 
@@ -62,10 +63,10 @@ class _OneSidedBookTicker(msgspec.Struct, tag_field="e", tag="bookTicker"):
 
     s: str
     T: Millis
-    b: float | None
-    B: float | None
-    a: float | None
-    A: float | None
+    b: Finite | None
+    B: Finite | None
+    a: Finite | None
+    A: Finite | None
 
 
 class _AnyAggTrade(msgspec.Struct, tag_field="e", tag="aggTrade"):
@@ -84,10 +85,10 @@ class _UnfundedMarkPrice(msgspec.Struct, tag_field="e", tag="markPriceUpdate"):
 
     s: str
     E: Millis
-    p: float
-    r: float | None = None
+    p: Finite
+    r: Finite | None = None
     T: Millis = 0
-    i: float | None = None
+    i: Finite | None = None
 
 
 _decode = msgspec.json.Decoder(_Envelope, strict=False).decode
@@ -145,8 +146,6 @@ class UsdmSession(BinanceConversation):
         """Put what was read carefully into the harvest, or say why not."""
         match data:
             case _OneSidedBookTicker():
-                if not finite(data.b, data.B, data.a, data.A):
-                    return "not_finite"
                 symbol = self._symbols[StreamType.BBO].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
@@ -160,23 +159,17 @@ class UsdmSession(BinanceConversation):
                     return "not_subscribed"
                 # It came, whether or not it can be recorded.
                 self.next_numbers[symbol] = self._after(data.a, symbol, ts_recv, harvest)
-                if not finite(data.p, data.q):
+                if not (isfinite(data.p) and isfinite(data.q)):
                     return "not_finite"
                 side = SELL if data.m else BUY
                 harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, data.p, data.q, side, str(data.a)))
                 self.seen[StreamType.TRADE][symbol] = ts_recv
             case _:
-                return self._record_mark_price(data, ts_recv, harvest)
+                return None if self._take_mark_price(data, ts_recv, harvest) else "not_subscribed"
         return None
 
-    def _record_mark_price(self, data: _UnfundedMarkPrice, ts_recv: int, harvest: Harvest) -> str | None:
-        """A delivery contract has no funding, and that is no fault."""
-        if not finite(data.p, data.i, data.r):
-            return "not_finite"
-        return None if self._take_mark_price(data, ts_recv, harvest) else "not_subscribed"
-
     def _take_mark_price(self, data: _MarkPrice | _UnfundedMarkPrice, ts_recv: int, harvest: Harvest) -> bool:
-        """One message, two streams; false when neither was asked for."""
+        """One message, two streams; false when neither was asked for. A delivery contract has no funding: that is no fault."""
         mark_symbol = self._symbols[StreamType.MARK_PRICE].get(data.s)
         funding_symbol = self._symbols[StreamType.FUNDING].get(data.s)
         if mark_symbol is not None:
