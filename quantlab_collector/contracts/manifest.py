@@ -15,7 +15,7 @@ from quantlab_collector.contracts.events import STREAM_VERSION
 MANIFEST_VERSION = 1
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One Parquet file."""
 
     key: str

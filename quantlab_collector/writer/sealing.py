@@ -7,6 +7,7 @@ after minutes, with thousands after a quarter of an hour; waiting costs no memor
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import attrs
 import pyarrow as pa
@@ -15,6 +16,9 @@ import pyarrow.compute as pc
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.schemas import identity
 from quantlab_collector.writer.options import FlushOptions
+
+LARGE: Final = 4
+"""A quarter of the largest size is enough where parts are worth it: there is nothing to gain from more, and it takes longer."""
 
 
 @attrs.define
@@ -45,6 +49,8 @@ class Filling:
 
 def is_due(options: FlushOptions, *, age: float, size: int, rows_of_a_part: float, latest: float) -> bool:
     """Whether a segment of so many seconds and bytes is sealed now. ``latest`` is when it is, whatever is in it."""
-    full = size >= options.max_bytes and age >= options.min_gap
-    worthwhile = rows_of_a_part >= options.part_rows and age >= options.interval
-    return full or worthwhile or age >= latest
+    if age >= latest:
+        return True
+    worthwhile = rows_of_a_part >= options.part_rows
+    enough = options.max_bytes // LARGE if worthwhile else options.max_bytes
+    return (worthwhile and age >= options.interval) or (size >= enough and age >= options.min_gap)

@@ -27,15 +27,19 @@ OPTIONS = FlushOptions(Seconds(60), Seconds(900), part_rows=4000, max_bytes=Byte
 @pytest.mark.parametrize(
     ("age", "size", "rows_of_a_part", "latest", "due"),
     [
-        (59.9, 999, 1e9, 900, False),  # never before the interval
+        (59.9, 249, 1e9, 900, False),  # not before the interval
         (60, 0, 4000, 900, True),  # parts are large enough
         (60, 0, 3999.9, 900, False),
         (899, 999, 3999, 900, False),
         (900, 0, 0, 900, True),  # it has waited long enough
         (0.9, 1000, 0, 900, False),  # a burst
         (1, 1000, 0, 900, True),
+        (1, 250, 4000, 900, True),  # a busy market
+        (0.9, 250, 4000, 900, False),
+        (59, 249, 4000, 900, False),
+        (59, 999, 3999, 900, False),
         (30, 0, 1, 30, True),  # the first one
-        (29, 999, 1e9, 30, False),
+        (29, 249, 1e9, 30, False),
     ],
 )
 def test_when_a_segment_is_due(age, size, rows_of_a_part, latest, due):
@@ -60,7 +64,7 @@ def test_what_is_due_stays_due_when_it_grows(age, size, rows_of_a_part, latest, 
 @given(**FILLINGS)
 def test_one_row_a_part_is_every_interval(age, size, rows_of_a_part, latest):
     options = attrs.evolve(OPTIONS, part_rows=1)
-    by_age_and_size = age >= min(60, latest) or (size >= 1000 and age >= 1)
+    by_age_and_size = age >= min(60, latest) or (size >= 250 and age >= 1)
     assert is_due(options, age=age, size=size, rows_of_a_part=1 + rows_of_a_part, latest=latest) is by_age_and_size
 
 
