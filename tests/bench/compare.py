@@ -24,7 +24,9 @@ def missing() -> dict[str, str]:
     """Rows that cannot be measured here, and why."""
     peers = [name for name, row in ROWS.items() if not row.any_exchange]
     if not PEERS_PYTHON:
-        return dict.fromkeys(peers, "no environment of peers: `nox -s bench` makes one, QUANTLAB_BENCH_PEERS names its interpreter")
+        return dict.fromkeys(
+            peers, "no environment of peers: `nox -s bench` makes one, QUANTLAB_BENCH_PEERS names its interpreter"
+        )
     if subprocess.run([PEERS_PYTHON, "-c", "import cryptofeed"], check=False, capture_output=True).returncode:
         return {CRYPTOFEED: "no interpreter for cryptofeed 3, which wants Python 3.13"}
     return {}

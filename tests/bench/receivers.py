@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import attrs
 from measure import HERE, Job, Outcome, Receiver, Wrong
-from watching import Onlooker
+from watching import Onlooker, Watcher
 
 from quantlab_collector.exchanges.registry import EXCHANGES
 
@@ -78,12 +79,8 @@ def _collected(output: str) -> Outcome:
     return Outcome(events=stop["received"], lost=stop["dropped"])
 
 
-def collector(wire: str = "fast", more: str = "", *, closely: bool = False) -> Receiver:
+def collector(wire: str = "fast", more: str = "", watch: Callable[[Path], Watcher] = Onlooker) -> Receiver:
     """The whole service as it comes, or with more to do: journal with fsync, Parquet, manifests, status."""
-
-    def watch(folder: Path) -> Onlooker:
-        return Onlooker(folder, closely=closely)
-
     return Receiver(partial(_collect, wire, more), _collected, "event", watch)
 
 
@@ -103,7 +100,5 @@ ROWS = {
     SERVICE: Row("the whole service", collector(), any_exchange=True),
     "service-raw": Row("… and raw frames, gzip", archiver("gzip"), spare=True, any_exchange=True),
     "service-raw-zstd": Row("… and raw frames, zstd", archiver("zstd"), spare=True, any_exchange=True),
-    "service-trio-websocket": Row(
-        "… over trio-websocket", collector("trio-websocket"), share=0.2, spare=True, any_exchange=True
-    ),
+    "service-trio-websocket": Row("… over trio-websocket", collector("trio-websocket"), share=0.2, spare=True, any_exchange=True),
 }

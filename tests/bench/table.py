@@ -30,7 +30,10 @@ def text(lines: Sequence[Line], words: int = _WORDS) -> str:
     """A table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) if at < words else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if at < words else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
 
@@ -74,7 +77,9 @@ def _seconds(value: float | None, unit: float = 1.0) -> str:
 def plain(results: list[Result], settings: dict) -> dict:
     """The same as JSON."""
     return {
-        "settings": {name: value if isinstance(value, int | float | list | None) else str(value) for name, value in settings.items()},
+        "settings": {
+            name: value if isinstance(value, int | float | list | None) else str(value) for name, value in settings.items()
+        },
         "machine": machine(),
         "results": [
             {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import attrs
+from measure import Sample
 from receivers import BARE, CRYPTOFEED, PICOWS, SERVICE, TRIO
 from results import PLAIN, TLS, Result, find
+from watching import PAGES
+
+from quantlab_collector.runtime.histograms import Distribution
 
 PEERS = (
     (PLAIN, BARE, 1.0),
@@ -54,3 +60,60 @@ def comparison(results: list[Result], missing: dict[str, str]) -> Iterator[Figur
         other = find(results, SERVICE, exchange, PLAIN)
         value = other.middle.per_event / binance.middle.per_event if binance and other else None
         yield Figure(f"plain, an event, {exchange} to binance", value, OTHER_EXCHANGES)
+
+
+# ------------------------------------------------------------------------------------------------- of the service alone
+
+STALL, SYNCED, RSS, ANSWER = 0.05, 1.2, 300.0, 0.020
+"""Seconds that the loop may be late at p99.9, and receive → synced take at p99; MB of memory; seconds of an answer at p99."""
+GROWN = 1.25
+"""CPU per event with 1,500 symbols, to that with ten, at most."""
+FLAT = 1.1
+"""The last third of a run, to the first, at most."""
+
+
+def sustained(sample: Sample) -> Iterator[Figure]:
+    """A steady load."""
+    yield Figure("dropped", sample.lost, 0, "events")
+    yield _latency("loop stall p99.9", sample.seen.loop_lag, 0.999, STALL)
+    yield _latency("receive → synced p99", sample.seen.to_sync, 0.99, SYNCED)
+    yield Figure("RSS at its highest", sample.rss_mb, RSS, "MB")
+    yield Figure("RSS of the last third to the first", _flatness([look.rss_mb for look in sample.seen.looks]), FLAT)
+    for page in PAGES:
+        times = sample.seen.answer_times(page)
+        yield Figure(f"{page} p99", quantile(times, 0.99) * 1e3 if times else None, ANSWER * 1e3, "ms")
+
+
+def growth(samples: dict[int, Sample]) -> Iterator[Figure]:
+    """More symbols at the same rate."""
+    fewest, most = min(samples), max(samples)
+    ratio = samples[most].per_event / samples[fewest].per_event
+    yield Figure(f"an event, {most:,} symbols to {fewest:,}", ratio, GROWN)
+    yield Figure("dropped", sum(sample.lost for sample in samples.values()), 0, "events")
+
+
+def steadiness(sample: Sample) -> Iterator[Figure]:
+    """Many minutes."""
+    looks = sample.seen.looks
+    yield Figure("dropped", sample.lost, 0, "events")
+    yield Figure("RSS of the last third to the first", _flatness([look.rss_mb for look in looks]), FLAT)
+    yield Figure(
+        "CPU of the last third to the first", _flatness([after.cpu - before.cpu for before, after in pairwise(looks)]), FLAT
+    )
+    yield Figure("open files of the last third to the first", _flatness([look.open_files for look in looks]), FLAT)
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """The smallest value that this share of them does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _latency(text: str, seen: Distribution, share: float, target: float) -> Figure:
+    """In ms. Beyond the last bound nothing is known but that it is too long."""
+    value = seen.quantile(share)
+    return Figure(text, math.inf if value is None else value * 1e3, target * 1e3, "ms")
+
+
+def _flatness(values: Sequence[float]) -> float:
+    third = len(values) // 3
+    return sum(values[-third:]) / sum(values[:third])

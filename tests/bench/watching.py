@@ -18,8 +18,9 @@ from quantlab_collector.runtime.histograms import Distribution
 
 TO_SYNC, LOOP_LAG = "quantlab_event_sync_seconds", "quantlab_loop_lag_seconds"
 PAGES = ("/metrics", "/status")
-PAUSE = 0.25
-"""Seconds between two looks at a run that is looked at often."""
+"""What is asked for while it works."""
+NEVER = 1e9
+"""Seconds between two looks, where only the beginning and the end matter."""
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -74,12 +75,13 @@ class Nobody:
 
 
 class Onlooker:
-    """Reads the histograms before and after; and, when that is wanted, looks a few times a second."""
+    """Reads the histograms before and after; and in between looks every so many seconds, and asks for pages, if it is told to."""
 
-    def __init__(self, folder: Path, *, closely: bool = False) -> None:
-        self.pause = PAUSE if closely else 1.0
+    def __init__(self, folder: Path, every: float = NEVER, pages: tuple[str, ...] = ()) -> None:
+        self.pause = min(every, 1.0)
         self._folder = folder
-        self._closely = closely
+        self._every = every
+        self._pages = pages
         self._looks: list[Look] = []
 
     def begin(self, pid: int) -> None:
@@ -88,12 +90,14 @@ class Onlooker:
         address = next(told["status"] for line in lines if (told := json.loads(line))["event"] == "collector_start")
         self._address = urlsplit(address).netloc
         self._before = self._exposition()
+        self._due = time.monotonic() + self._every
 
     def look(self) -> None:
-        if not self._closely:
+        if time.monotonic() < self._due:
             return
+        self._due += self._every
         answers = {}
-        for page in PAGES:
+        for page in self._pages:
             start = time.perf_counter()
             self._get(page)
             answers[page] = time.perf_counter() - start
@@ -102,7 +106,7 @@ class Onlooker:
                 at=time.monotonic(),
                 cpu=time.clock_gettime(~self._pid << 3 | 2),
                 rss_mb=int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6,
-                open_files=len(os.listdir(f"/proc/{self._pid}/fd")),
+                open_files=sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()),
                 spool_bytes=_bytes_in(self._folder / "spool"),
                 answers=answers,
             )
