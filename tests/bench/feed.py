@@ -39,7 +39,7 @@ Sealed = Iterable[list[tuple[Client, bytes]]]
 
 def prepare(owner: dict[str, Client], messages: list[Message], order: dict) -> tuple[Turns, Sealed, int]:
     """What is to be sent, its bytes, and how many messages a step has."""
-    size = order["bunch"] or step_size(order["rate"])
+    size = min(order["bunch"] or step_size(order["rate"]), len(messages))
     turns = Turns((in_bunches if order["bunch"] else in_rows)(messages, owner, size), order["messages"])
     sealed = (step.sealed(turn) for turn, step in turns)
     if not all(client.line.reusable for client in owner.values()):

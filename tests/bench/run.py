@@ -36,14 +36,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=1_000_000, help="a run; slow rows get fewer (default: %(default)s)")
     parser.add_argument("--symbols", type=int, help="default: 10; with --sustained 150, with --minutes 50")
     parser.add_argument("--exchange", nargs="+", choices=EXCHANGES, default=EXCHANGES, help="peers speak Binance only")
-    parser.add_argument("--captures", type=Path, metavar="DIR", help="play recorded frames instead, again and again")
+    parser.add_argument(
+        "--captures", type=Path, metavar="DIR", help="play recorded frames instead, again and again; a verdict is only on the mix"
+    )
     parser.add_argument("--rate", type=float, help="messages a second; default: as fast as they are read")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each row; the median counts (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=[name for name, row in ROWS.items() if not row.spare])
     parser.add_argument("--transport", nargs="+", choices=(PLAIN, TLS), default=(PLAIN, TLS))
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--sustained", type=float, nargs="?", const=60.0, metavar="SECONDS", help="default: %(const)s")
-    modes.add_argument("--growth", type=float, nargs="?", const=60.0, metavar="SECONDS", help="of each run; default: %(const)s")
+    modes.add_argument("--growth", type=float, nargs="?", const=300.0, metavar="SECONDS", help="of each run; default: %(const)s")
     modes.add_argument("--minutes", type=float)
     parser.add_argument("--folder", type=Path, help="where to record, if not where temporary files are: the disk matters")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
@@ -75,7 +77,8 @@ def compare_all(options: argparse.Namespace) -> Report:
     where = table.machine()
     title = f"{played}; " + ", ".join(f"{name} {value}" for name, value in where.items())
     without = [(ROWS[name].title, why, *[""] * (len(table.HEADER) - 2)) for name, why in left_out.items()]
-    return Report(title, [*table.rows(results), *without], list(verdict.comparison(results, left_out)))
+    figures = [] if options.captures else list(verdict.comparison(results, left_out))  # the targets are those of the mix
+    return Report(title, [*table.rows(results), *without], figures)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def _step(messages: list[Message], owner: Mapping[str, Receiver], strides: Mappi
 class Turns:
     """Steps played again and again, until there are so many messages."""
 
-    steps: list[Step]
+    steps: list[Step] = attrs.field(validator=attrs.validators.min_len(1))
     total: int
 
     def __iter__(self) -> Iterator[tuple[int, Step]]:
