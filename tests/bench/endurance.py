@@ -32,6 +32,8 @@ class Report:
     title: str
     lines: list[table.Line]
     figures: list[Figure]
+    words: int = 1
+    """So many columns are words; the others are numbers."""
 
 
 def sustain(options: argparse.Namespace) -> Report:
@@ -58,7 +60,7 @@ def sustain(options: argparse.Namespace) -> Report:
         ("RSS by tenths of the run, MB", " ".join(f"{_mean(part, 'rss_mb'):.0f}" for part in _parts(sample.seen.looks, TENTHS))),
         *((f"{page}, p50 / p99 / longest", _latencies(sample.seen.answer_times(page))) for page in PAGES),
     ]
-    return Report(f"{options.sustained} s at {SHARE:.0%} of the highest rate", lines, list(sustained(sample)))
+    return Report(f"{options.sustained} s at {SHARE:.0%} of the highest rate", lines, list(sustained(sample)), words=2)
 
 
 def grow(options: argparse.Namespace) -> Report:

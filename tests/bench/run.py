@@ -21,6 +21,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import pages
 import table
 import verdict
 from compare import Comparison, missing
@@ -49,7 +50,9 @@ def arguments() -> argparse.Namespace:
     modes.add_argument("--minutes", type=float)
     parser.add_argument("--folder", type=Path, help="where to record, if not where temporary files are: the disk matters")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the table there as well, into its place if it has one"
+    )
     return parser.parse_args()
 
 
@@ -57,12 +60,13 @@ def main() -> None:
     options = arguments()
     mode = next((mode for mode in MODES if getattr(options, mode)), None)
     report = MODES[mode](options) if mode else compare_all(options)
-    print(f"{report.title}\n\n{table.text(report.lines)}\n")
+    print(f"{report.title}\n\n{table.text(report.lines, report.words)}\n")
     for figure in report.figures:
         print(figure.line)
     if options.markdown:
-        verdict = "\n".join(f"- {figure.line}" for figure in report.figures)
-        options.markdown.write_text(f"{report.title}\n\n{table.markdown(report.lines)}\n\n{verdict}\n")
+        figures = "".join(f"- {figure.line}\n" for figure in report.figures)
+        block = f"{report.title}\n\n{table.markdown(report.lines, report.words)}\n\n{figures}"
+        pages.put(options.markdown, mode or "comparison", block)
 
 
 def compare_all(options: argparse.Namespace) -> Report:
@@ -78,7 +82,7 @@ def compare_all(options: argparse.Namespace) -> Report:
     title = f"{played}; " + ", ".join(f"{name} {value}" for name, value in where.items())
     without = [(ROWS[name].title, why, *[""] * (len(table.HEADER) - 2)) for name, why in left_out.items()]
     figures = [] if options.captures else list(verdict.comparison(results, left_out))  # the targets are those of the mix
-    return Report(title, [*table.rows(results), *without], figures)
+    return Report(title, [*table.rows(results), *without], figures, table.WORDS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ HEADER = (
     "receiver", "exchange", "line", "events/s", "µs/message", "from – to", "µs/event", "service ÷ this", "RSS MB",
     "bytes/event", "files", "mean kB", "synced p50 s", "synced p99 s", "loop p99.9 ms", "dropped", "feed busy",
 )  # fmt: skip
-_WORDS = 3
+WORDS = 3
 """So many columns are words; the others are numbers."""
 
 Line = Sequence[str]
@@ -26,7 +26,7 @@ def rows(results: list[Result]) -> list[Line]:
     return [HEADER, *(_line(result, results) for result in results)]
 
 
-def text(lines: Sequence[Line], words: int = _WORDS) -> str:
+def text(lines: Sequence[Line], words: int = WORDS) -> str:
     """A table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -38,7 +38,7 @@ def text(lines: Sequence[Line], words: int = _WORDS) -> str:
     )
 
 
-def markdown(lines: Sequence[Line], words: int = _WORDS) -> str:
+def markdown(lines: Sequence[Line], words: int = WORDS) -> str:
     """The same for a page."""
     header, *rest = lines
     rule = ["---" if at < words else "---:" for at in range(len(header))]

@@ -33,8 +33,10 @@ class Look:
     rss_mb: float
     open_files: int
     spool_bytes: int
-    answers: dict[str, float]
-    """By page, seconds until the answer was read."""
+    asked: str | None = None
+    """A page, if one was asked for."""
+    answered: float = 0.0
+    """Seconds until its answer was read."""
 
 
 @attrs.frozen
@@ -46,7 +48,7 @@ class Seen:
     looks: list[Look]
 
     def answer_times(self, page: str) -> list[float]:
-        return sorted(look.answers[page] for look in self.looks if page in look.answers)
+        return sorted(look.answered for look in self.looks if look.asked == page)
 
 
 class Watcher(Protocol):
@@ -75,7 +77,7 @@ class Nobody:
 
 
 class Onlooker:
-    """Reads the histograms before and after; and in between looks every so many seconds, and asks for pages, if it is told to."""
+    """Reads the histograms before and after; and in between looks every so many seconds, and asks for a page each time, in turn."""
 
     def __init__(self, folder: Path, every: float = NEVER, pages: tuple[str, ...] = ()) -> None:
         self.pause = min(every, 1.0)
@@ -96,11 +98,12 @@ class Onlooker:
         if time.monotonic() < self._due:
             return
         self._due += self._every
-        answers = {}
-        for page in self._pages:
+        page, seconds = None, 0.0
+        if self._pages:
+            page = self._pages[len(self._looks) % len(self._pages)]
             start = time.perf_counter()
             self._get(page)
-            answers[page] = time.perf_counter() - start
+            seconds = time.perf_counter() - start
         self._looks.append(
             Look(
                 at=time.monotonic(),
@@ -108,7 +111,8 @@ class Onlooker:
                 rss_mb=int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6,
                 open_files=sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()),
                 spool_bytes=_bytes_in(self._folder / "spool"),
-                answers=answers,
+                asked=page,
+                answered=seconds,
             )
         )
 
