@@ -98,7 +98,7 @@ def machine() -> dict[str, object]:
     names = ("trio", "msgspec", "pyarrow")
     return {
         "cpus": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in names},
     }

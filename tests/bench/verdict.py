@@ -45,7 +45,7 @@ class Figure:
     def line(self) -> str:
         if self.value is None:
             return f"{self.text}: {self.why_not} (target ≤ {self.target:g} {self.unit})"
-        return f"{self.text}: {self.value:.3g} {self.unit}, target ≤ {self.target:g} {self.unit}: {'kept' if self.kept else 'MISSED'}"
+        return f"{self.text}: {self.value:.4g} {self.unit}, target ≤ {self.target:g} {self.unit}: {'kept' if self.kept else 'MISSED'}"
 
 
 def comparison(results: list[Result], missing: dict[str, str]) -> Iterator[Figure]:
