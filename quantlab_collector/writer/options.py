@@ -17,7 +17,7 @@ class JournalOptions:
 
     interval: Seconds = Seconds(0.5)
     """How often events go from memory to the disk, synced. A crash loses at most what came since."""
-    batch_rows: int = 16_384
+    batch_rows: int = 65_536
     """So many events of one stream go to the disk at once, without waiting for the interval."""
 
 

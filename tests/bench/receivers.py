@@ -89,13 +89,14 @@ def archiver(compression: str) -> Receiver:
     return collector("fast", f'[raw_archive]\nenabled = true\ncompression = "{compression}"\nqueue_bytes = "8GiB"\n')
 
 
-SERVICE, BARE, CRYPTOFEED, PICOWS, TRIO = "service", "bare", "cryptofeed", "picows", "trio-websocket"
+SERVICE, BARE, BARE_RAW, CRYPTOFEED, PICOWS, TRIO = "service", "bare", "bare-raw", "cryptofeed", "picows", "trio-websocket"
 ROWS = {
     "wire": Row("our wire, frames only", Receiver(_count, _counted), any_exchange=True),
     "websockets": Row("websockets (asyncio) + orjson", peer("websockets_orjson"), share=0.4),
     TRIO: Row("trio-websocket + orjson", peer("trio_websocket_orjson"), share=0.2),
     PICOWS: Row("picows + msgspec", peer("picows_msgspec")),
     BARE: Row("picows + msgspec + Parquet, a bare script", peer("picows_parquet", "message")),
+    BARE_RAW: Row("… writing the collector's rows", peer("picows_raw_v1", "event")),
     CRYPTOFEED: Row("cryptofeed 3 + Parquet", peer("cryptofeed_parquet", "message"), share=0.3),
     SERVICE: Row("the whole service", collector(), any_exchange=True),
     "service-raw": Row("… and raw frames, gzip", archiver("gzip"), spare=True, any_exchange=True),

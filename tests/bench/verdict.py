@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import attrs
 from measure import Sample
-from receivers import BARE, CRYPTOFEED, PICOWS, SERVICE, TRIO
+from receivers import BARE, BARE_RAW, CRYPTOFEED, PICOWS, SERVICE, TRIO
 from results import PLAIN, TLS, Result, find
 from watching import PAGES
 
 from quantlab_collector.runtime.histograms import Distribution
 
 PEERS = (
+    (PLAIN, BARE_RAW, 1.0),
     (PLAIN, BARE, 1.0),
     (PLAIN, CRYPTOFEED, 0.33),
     (PLAIN, TRIO, 0.17),
