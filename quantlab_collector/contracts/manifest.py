@@ -15,8 +15,8 @@ from quantlab_collector.contracts.events import STREAM_VERSION
 MANIFEST_VERSION = 1
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One Parquet file."""
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One Parquet file. There may be thousands: the garbage collector need not look at them."""
 
     key: str
     rows: int

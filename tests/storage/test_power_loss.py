@@ -137,8 +137,8 @@ def restart(folder, wrong):
     try:
         found = recover(spool)
         wrong += [f"{notice}" for notice in found.notices]
-        for pack in found.packs:
-            ship(spool, objects, pack, wrong)
+        for shipment in found.shipments:
+            ship(spool, objects, load_pack(shipment.path), wrong)
         for filled in found.filled:
             try:
                 pack = encode_segment(spool, filled.path, filled.upto)
@@ -322,10 +322,10 @@ class InPlace(LocalObjects):
 
     def put(self, key, data):
         path = self.root / key
-        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         files.make_dirs(path.parent)
         files.remove(path, missing_ok=True)
         files.write_synced(path, data)
+        self._unsynced.add(str(path))
 
 
 class ManifestFirst(LocalObjects):
