@@ -82,7 +82,7 @@ class Run:
         self._objects = objects
         self._at = first
         self._line = line
-        self._ends: float | None = None
+        self._begun = False
         self.bytes = 0
         """In the store by now."""
         self.unread: list[_Placed] = []
@@ -94,10 +94,10 @@ class Run:
 
     def __call__(self) -> None:
         """Raises the ``StoreFault`` of the part that it is at."""
-        if self._ends is None:
-            self._ends = time.monotonic() + RUN
+        ends = 0.0 if self._begun else time.monotonic() + RUN
+        self._begun = True
         self._ship(*self._at)
-        while time.monotonic() < self._ends and (following := _next(self._line)) is not None:
+        while time.monotonic() < ends and (following := _next(self._line)) is not None:
             self._at = following
             self._ship(*following)
 
