@@ -7,9 +7,10 @@ metadata) and keeps the symbol as a dictionary, so that a batch is cheap to writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import attrgetter
-from typing import Final
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -72,12 +73,43 @@ def journal_schema(exchange: str, stream: StreamType) -> pa.Schema:
     )
 
 
+_VALUES: Final[dict[str, Callable[[Sequence[Any]], list[Any]]]] = {
+    "ts_event": lambda events: [event.ts_event for event in events],
+    "ts_recv": lambda events: [event.ts_recv for event in events],
+    "symbol": lambda events: [event.symbol for event in events],
+    "bid_price": lambda events: [event.bid_price for event in events],
+    "bid_qty": lambda events: [event.bid_qty for event in events],
+    "ask_price": lambda events: [event.ask_price for event in events],
+    "ask_qty": lambda events: [event.ask_qty for event in events],
+    "price": lambda events: [event.price for event in events],
+    "qty": lambda events: [event.qty for event in events],
+    "side": lambda events: [event.side for event in events],
+    "trade_id": lambda events: [event.trade_id for event in events],
+    "mark_price": lambda events: [event.mark_price for event in events],
+    "index_price": lambda events: [event.index_price for event in events],
+    "funding_rate": lambda events: [event.funding_rate for event in events],
+    "next_funding_ts": lambda events: [event.next_funding_ts for event in events],
+    "open_interest": lambda events: [event.open_interest for event in events],
+}
+"""Column → its values. Spelt out, because that takes half the time of ``attrgetter``."""
+
+_PACKED: Final = {pa.float64(): "d", pa.int64(): "q", pa.int8(): "b"}
+
+
 def journal_batch(schema: pa.Schema, events: Sequence[Event]) -> pa.RecordBatch:
     """Events of one exchange and one stream as columns."""
-    return pa.RecordBatch.from_arrays(
-        [pa.array(list(map(attrgetter(name), events)), type=kind) for name, kind in zip(schema.names, schema.types, strict=True)],
-        schema=schema,
-    )
+    columns = [_column(_VALUES[name](events), kind) for name, kind in zip(schema.names, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """``struct`` packs numbers in a third of the time that Arrow takes to look at each. It knows no ``None``; Arrow does."""
+    code = _PACKED.get(kind)
+    if code is not None:
+        with suppress(struct.error):
+            packed = struct.pack(f"{len(values)}{code}", *values)
+            return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(packed)])
+    return pa.array(values, type=kind)
 
 
 def identity(schema: pa.Schema) -> tuple[str, StreamType]:

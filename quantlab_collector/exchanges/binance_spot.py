@@ -15,7 +15,7 @@ import msgspec
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, StreamType, Trade
 from quantlab_collector.exchanges.binance_conversation import BinanceConversation
 from quantlab_collector.exchanges.protocol import Harvest
-from quantlab_collector.exchanges.reading import MS, UNREADABLE, Millis, finite
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Finite, Millis
 
 NAME: Final = "binance-spot"
 
@@ -28,14 +28,14 @@ class _Either(msgspec.Struct, gc=False):
 
     s: str
     e: str = ""
-    b: float | None = None
-    B: float | None = None
-    a: float | None = None
-    A: float | None = None
+    b: Finite | None = None
+    B: Finite | None = None
+    a: Finite | None = None
+    A: Finite | None = None
     T: Millis = 0
     t: int | None = None
-    p: float | None = None
-    q: float | None = None
+    p: Finite | None = None
+    q: Finite | None = None
     m: bool | None = None
 
 
@@ -45,18 +45,18 @@ class _Envelope(msgspec.Struct, gc=False):
 
 class _Quote(msgspec.Struct):
     s: str
-    b: float | None
-    B: float | None
-    a: float | None
-    A: float | None
+    b: Finite | None
+    B: Finite | None
+    a: Finite | None
+    A: Finite | None
 
 
 class _Trade(msgspec.Struct):
     s: str
     T: Millis
     t: int
-    p: float
-    q: float
+    p: Finite
+    q: Finite
     m: bool
 
 
@@ -95,8 +95,6 @@ class SpotSession(BinanceConversation):
         return self._record_quote(data, ts_recv, harvest)
 
     def _record_quote(self, data: _Either | _Quote, ts_recv: int, harvest: Harvest) -> str | None:
-        if not finite(data.b, data.B, data.a, data.A):
-            return "not_finite"
         symbol = self._symbols[StreamType.BBO].get(data.s)
         if symbol is None:
             return "not_subscribed"
@@ -113,8 +111,6 @@ class SpotSession(BinanceConversation):
         symbol = self._symbols[StreamType.TRADE].get(data.s)
         if symbol is None:
             return "not_subscribed"
-        if not finite(price, qty):
-            return "not_finite"
         self.next_numbers[symbol] = self._after(number, symbol, ts_recv, harvest)
         side = SELL if buyer_is_maker else BUY
         harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(number)))

@@ -8,6 +8,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, final
 
@@ -15,40 +16,42 @@ import msgspec
 
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Funding, MarkPrice, StreamType, Trade
 from quantlab_collector.exchanges.binance_conversation import BinanceConversation
-from quantlab_collector.exchanges.protocol import Harvest, Reject
-from quantlab_collector.exchanges.reading import MS, UNREADABLE, Millis, finite
+from quantlab_collector.exchanges.protocol import Harvest
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Finite, Millis
 
 NAME: Final = "binance"
+
+# The fields stand in the order in which they come: the decoder looks for each from where it found the one before.
 
 
 @final
 class _BookTicker(msgspec.Struct, gc=False, tag_field="e", tag="bookTicker"):
     s: str
+    b: Finite
+    B: Finite
+    a: Finite
+    A: Finite
     T: Millis
-    b: float
-    B: float
-    a: float
-    A: float
 
 
 @final
 class _AggTrade(msgspec.Struct, gc=False, tag_field="e", tag="aggTrade"):
-    s: str
-    T: Millis
-    p: float
-    q: float
     a: int
+    s: str
+    p: Finite
+    q: Finite
+    T: Millis
     m: bool
 
 
 @final
-class _MarkPrice(msgspec.Struct, gc=False, tag_field="e", tag="markPriceUpdate"):
-    s: str
+class _MarkPrice(msgspec.Struct, gc=False, tag_field="e", tag="markPriceUpdate", kw_only=True):
     E: Millis
-    p: float
-    r: float
+    s: str
+    p: Finite
+    i: Finite | None = None
+    r: Finite
     T: Millis
-    i: float | None = None
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -60,10 +63,21 @@ class _OneSidedBookTicker(msgspec.Struct, tag_field="e", tag="bookTicker"):
 
     s: str
     T: Millis
-    b: float | None
-    B: float | None
-    a: float | None
-    A: float | None
+    b: Finite | None
+    B: Finite | None
+    a: Finite | None
+    A: Finite | None
+
+
+class _AnyAggTrade(msgspec.Struct, tag_field="e", tag="aggTrade"):
+    """A trade whose numbers may be none."""
+
+    s: str
+    T: Millis
+    p: float
+    q: float
+    a: int
+    m: bool
 
 
 class _UnfundedMarkPrice(msgspec.Struct, tag_field="e", tag="markPriceUpdate"):
@@ -71,10 +85,10 @@ class _UnfundedMarkPrice(msgspec.Struct, tag_field="e", tag="markPriceUpdate"):
 
     s: str
     E: Millis
-    p: float
-    r: float | None = None
+    p: Finite
+    r: Finite | None = None
     T: Millis = 0
-    i: float | None = None
+    i: Finite | None = None
 
 
 _decode = msgspec.json.Decoder(_Envelope, strict=False).decode
@@ -90,7 +104,7 @@ class UsdmSession(BinanceConversation):
     shapes: ClassVar[Mapping[str, tuple[type[Any], StreamType]]] = MappingProxyType(
         {
             "bookTicker": (_OneSidedBookTicker, StreamType.BBO),
-            "aggTrade": (_AggTrade, StreamType.TRADE),
+            "aggTrade": (_AnyAggTrade, StreamType.TRADE),
             "markPriceUpdate": (_UnfundedMarkPrice, StreamType.MARK_PRICE),
         }
     )
@@ -107,41 +121,31 @@ class UsdmSession(BinanceConversation):
             except UNREADABLE:
                 self._read_carefully(frame, ts_recv, harvest)
                 continue
-            if type(frame) is not bytes:
-                self._read_carefully(frame, ts_recv, harvest)
-            # A sum of finite numbers times zero is zero; with a NaN or an infinity among them it is not.
-            elif type(data) is _BookTicker:
-                bid, bid_qty, ask, ask_qty = data.b, data.B, data.a, data.A
-                symbol = bbo_symbols.get(data.s)
-                if symbol is not None and (bid + bid_qty + ask + ask_qty) * 0.0 == 0.0:
-                    append_bbo(Bbo(data.T * MS, ts_recv, NAME, symbol, bid, bid_qty, ask, ask_qty))
-                    bbo_seen[symbol] = ts_recv
-                else:
-                    self._read_carefully(frame, ts_recv, harvest)
-            elif type(data) is _AggTrade:
-                price, qty, number = data.p, data.q, data.a
-                symbol = trade_symbols.get(data.s)
-                if symbol is not None and (price + qty) * 0.0 == 0.0:
-                    side = SELL if data.m else BUY
-                    append_trade(Trade(data.T * MS, ts_recv, NAME, symbol, price, qty, side, str(number)))
-                    next_numbers[symbol] = (
-                        number + 1 if next_numbers.get(symbol) == number else self._after(number, symbol, ts_recv, harvest)
-                    )
-                    trade_seen[symbol] = ts_recv
-                else:
-                    self._read_carefully(frame, ts_recv, harvest)
-            else:
-                reason = self._record_mark_price(data, ts_recv, harvest)
-                if reason is not None:
-                    harvest.rejects.append(Reject(reason, StreamType.MARK_PRICE, frame))
+            if type(frame) is bytes:
+                if type(data) is _BookTicker:
+                    symbol = bbo_symbols.get(data.s)
+                    if symbol is not None:
+                        append_bbo(Bbo(data.T * MS, ts_recv, NAME, symbol, data.b, data.B, data.a, data.A))
+                        bbo_seen[symbol] = ts_recv
+                        continue
+                elif type(data) is _AggTrade:
+                    symbol, number = trade_symbols.get(data.s), data.a
+                    if symbol is not None:
+                        side = SELL if data.m else BUY
+                        append_trade(Trade(data.T * MS, ts_recv, NAME, symbol, data.p, data.q, side, str(number)))
+                        is_next = next_numbers.get(symbol) == number
+                        next_numbers[symbol] = number + 1 if is_next else self._after(number, symbol, ts_recv, harvest)
+                        trade_seen[symbol] = ts_recv
+                        continue
+                elif self._take_mark_price(data, ts_recv, harvest):
+                    continue
+            self._read_carefully(frame, ts_recv, harvest)
         return harvest
 
     def _record(self, data: Any, ts_recv: int, harvest: Harvest) -> str | None:
         """Put what was read carefully into the harvest, or say why not."""
         match data:
             case _OneSidedBookTicker():
-                if not finite(data.b, data.B, data.a, data.A):
-                    return "not_finite"
                 symbol = self._symbols[StreamType.BBO].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
@@ -149,33 +153,29 @@ class UsdmSession(BinanceConversation):
                 ask = (data.a, data.A) if data.a is not None and data.A is not None else (None, None)
                 harvest.bbo.append(Bbo(data.T * MS, ts_recv, NAME, symbol, *bid, *ask))
                 self.seen[StreamType.BBO][symbol] = ts_recv
-            case _AggTrade():
+            case _AnyAggTrade():
                 symbol = self._symbols[StreamType.TRADE].get(data.s)
                 if symbol is None:
                     return "not_subscribed"
                 # It came, whether or not it can be recorded.
                 self.next_numbers[symbol] = self._after(data.a, symbol, ts_recv, harvest)
-                if not finite(data.p, data.q):
+                if not (isfinite(data.p) and isfinite(data.q)):
                     return "not_finite"
                 side = SELL if data.m else BUY
                 harvest.trade.append(Trade(data.T * MS, ts_recv, NAME, symbol, data.p, data.q, side, str(data.a)))
                 self.seen[StreamType.TRADE][symbol] = ts_recv
             case _:
-                return self._record_mark_price(data, ts_recv, harvest)
+                return None if self._take_mark_price(data, ts_recv, harvest) else "not_subscribed"
         return None
 
-    def _record_mark_price(self, data: _MarkPrice | _UnfundedMarkPrice, ts_recv: int, harvest: Harvest) -> str | None:
-        """One message, two streams; a delivery contract has no funding, and that is no fault."""
-        if not finite(data.p, data.i, data.r):
-            return "not_finite"
+    def _take_mark_price(self, data: _MarkPrice | _UnfundedMarkPrice, ts_recv: int, harvest: Harvest) -> bool:
+        """One message, two streams; false when neither was asked for. A delivery contract has no funding: that is no fault."""
         mark_symbol = self._symbols[StreamType.MARK_PRICE].get(data.s)
         funding_symbol = self._symbols[StreamType.FUNDING].get(data.s)
-        if mark_symbol is None and funding_symbol is None:
-            return "not_subscribed"
         if mark_symbol is not None:
             harvest.mark_price.append(MarkPrice(data.E * MS, ts_recv, NAME, mark_symbol, data.p, data.i))
             self.seen[StreamType.MARK_PRICE][mark_symbol] = ts_recv
         if funding_symbol is not None and data.r is not None:
             harvest.funding.append(Funding(data.E * MS, ts_recv, NAME, funding_symbol, data.r, data.T * MS))
             self.seen[StreamType.FUNDING][funding_symbol] = ts_recv
-        return None
+        return mark_symbol is not None or funding_symbol is not None

@@ -146,11 +146,12 @@ _decode_trades = msgspec.json.Decoder(TradeMessage, strict=False).decode
 _decode_ticker = msgspec.json.Decoder(TickerMessage, strict=False).decode
 
 
-def _head(channel: str) -> bytes:
-    return b'{"topic":"' + channel[:1].encode()
-
-
-_HEAD_LENGTH: Final = len(_head(_BOOK))
+_FIRST_LETTER: Final = len('{"topic":"')
+"""Where the topic begins in every frame. Its first letter says which decoder is worth trying, and no more than that: what is not
+planned under the whole topic is not taken."""
+_OF_BOOK, _OF_TRADES, _OF_TICKER = _BOOK.encode()[0], _TRADES.encode()[0], _TICKERS.encode()[0]
+_NOT_THIS_WAY: Final = (IndexError, *UNREADABLE)
+"""All that looking at a frame and decoding it may raise."""
 
 
 class BybitSession:
@@ -184,55 +185,46 @@ class BybitSession:
         self._last_books: dict[str, Bbo] = {}
         """What the deltas of 2023 leave out."""
         self._bbo_seen, self._trade_seen = self.seen[StreamType.BBO], self.seen[StreamType.TRADE]
-        # Every frame names its topic first, and its first letter tells how to read it. One that begins otherwise is read slowly.
-        self._takers = {
-            _head(_BOOK): self._take_book,
-            _head(_TRADES): self._take_trades,
-            _head(_TICKERS): self._take_ticker,
-        }
 
     def decode(self, frames: Sequence[bytes], ts_recv: int) -> Harvest:
         """Turn frames into events and outcomes."""
         harvest = Harvest()
-        takers = self._takers
+        name, books, last_books, bbo_seen, append_bbo = (
+            self._name,
+            self._books,
+            self._last_books,
+            self._bbo_seen,
+            harvest.bbo.append,
+        )
         for frame in frames:
-            take = takers.get(frame[:_HEAD_LENGTH]) if type(frame) is bytes else None
             try:
-                taken = take is not None and take(frame, ts_recv, harvest)
-            except UNREADABLE:
-                taken = False
-            if not taken:
-                self._read_carefully(frame, ts_recv, harvest)
+                letter = frame[_FIRST_LETTER] if type(frame) is bytes else None
+                if letter == _OF_BOOK:
+                    message = _decode_book(frame)
+                    symbol = books.get(message.topic)
+                    if symbol is not None:
+                        ts_ms = message.ts if message.cts is None else message.cts
+                        ((bid, bid_qty),), ((ask, ask_qty),) = message.data.b, message.data.a
+                        bbo = Bbo(ts_ms * MS, ts_recv, name, symbol, bid, bid_qty, ask, ask_qty)
+                        append_bbo(bbo)
+                        last_books[symbol] = bbo
+                        bbo_seen[symbol] = ts_recv
+                        continue
+                elif letter == _OF_TRADES:
+                    if self._take_trades(_decode_trades(frame), ts_recv, harvest):
+                        continue
+                elif letter == _OF_TICKER and self._take_ticker(frame, ts_recv, harvest):
+                    continue
+            except _NOT_THIS_WAY:
+                pass
+            self._read_carefully(frame, ts_recv, harvest)
         return harvest
 
-    # A sum of finite numbers times zero is zero; with a NaN or an infinity among them it is not.
-
-    def _take_book(self, frame: bytes, ts_recv: int, harvest: Harvest) -> bool:
-        message = _decode_book(frame)
-        bids, asks = message.data.b, message.data.a
-        symbol = self._books.get(message.topic)
-        if symbol is None or not bids or not asks:
-            return False
-        (bid, bid_qty), (ask, ask_qty) = bids[0], asks[0]
-        if (bid + bid_qty + ask + ask_qty) * 0.0 != 0.0:
-            return False
-        ts_event = (message.ts if message.cts is None else message.cts) * MS
-        bbo = Bbo(ts_event, ts_recv, self._name, symbol, bid, bid_qty, ask, ask_qty)
-        harvest.bbo.append(bbo)
-        self._last_books[symbol] = bbo
-        self._bbo_seen[symbol] = ts_recv
-        return True
-
-    def _take_trades(self, frame: bytes, ts_recv: int, harvest: Harvest) -> bool:
-        message = _decode_trades(frame)
-        trades = message.data
+    def _take_trades(self, message: TradeMessage, ts_recv: int, harvest: Harvest) -> bool:
         symbol = self._trades.get(message.topic)
-        total = 0.0
-        for each in trades:
-            total += each.p + each.v
-        if symbol is None or not trades or total * 0.0 != 0.0:
+        if symbol is None or not message.data:
             return False
-        self._record_trades(symbol, trades, ts_recv, harvest)
+        self._record_trades(symbol, message.data, ts_recv, harvest)
         return True
 
     def _record_trades(self, symbol: str, trades: list[TradeItem], ts_recv: int, harvest: Harvest) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from quantlab_collector.contracts.events import Funding, MarkPrice, OpenInterest, StreamType
 from quantlab_collector.exchanges.bybit_messages import BEFORE_SNAPSHOT
 from quantlab_collector.exchanges.protocol import Harvest
-from quantlab_collector.exchanges.reading import MS, Millis, Unreadable, convert, finite, without_empty
+from quantlab_collector.exchanges.reading import MS, Finite, Millis, Unreadable, convert, without_empty
 
 Fault = tuple[StreamType, str]
 """A stream that gets no event from a message, and why."""
@@ -25,11 +25,11 @@ Fault = tuple[StreamType, str]
 class TickerFields(msgspec.Struct, gc=False):
     """What is recorded of a ticker, under the exchange's names; ``None`` is what a message does not tell."""
 
-    markPrice: float | None = None  # noqa: N815
-    indexPrice: float | None = None  # noqa: N815
-    fundingRate: float | None = None  # noqa: N815
+    markPrice: Finite | None = None  # noqa: N815
+    indexPrice: Finite | None = None  # noqa: N815
+    fundingRate: Finite | None = None  # noqa: N815
     nextFundingTime: Millis | None = None  # noqa: N815
-    openInterest: float | None = None  # noqa: N815
+    openInterest: Finite | None = None  # noqa: N815
 
 
 @final
@@ -154,9 +154,6 @@ class Ticker:
         given = mark is not None or index is not None
         if not given and not snapshot:
             return None
-        if not finite(mark, index):
-            last.forget()
-            return "not_finite"
         if not last.take(mark, index, snapshot=snapshot):
             return BEFORE_SNAPSHOT
         if last.first is None:
@@ -170,9 +167,6 @@ class Ticker:
         given = rate is not None or settlement is not None
         if not given and not snapshot:
             return None
-        if not finite(rate):
-            last.forget()
-            return "not_finite"
         if not last.take(rate, settlement, snapshot=snapshot):
             return BEFORE_SNAPSHOT
         if not given or last.first is None:
@@ -195,8 +189,6 @@ class Ticker:
         amount = told.openInterest
         if amount is None:
             return None
-        if not finite(amount):
-            return "not_finite"
         harvest.open_interest.append(OpenInterest(ts_event, ts_recv, self._exchange, self._symbol, amount))
         self._seen[StreamType.OPEN_INTEREST][self._symbol] = ts_recv
         return None

@@ -16,20 +16,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Event, MarkPrice, StreamType, Trade
 from quantlab_collector.contracts.rhythms import Rhythm
 from quantlab_collector.contracts.topics import Topic
 from quantlab_collector.exchanges.okx_messages import (
     CHANNELS,
-    DECODERS,
-    HEAD,
+    FIRST_LETTER,
     NAME,
     NOT_THIS_WAY,
-    BookPush,
-    MarkPush,
-    TradePush,
+    OF_BOOK,
+    OF_MARK,
+    OF_TRADE,
+    decode_book,
+    decode_mark,
+    decode_trade,
     instrument,
     read_item,
 )
@@ -51,7 +51,7 @@ from quantlab_collector.exchanges.protocol import (
     Unknown,
     Wanted,
 )
-from quantlab_collector.exchanges.reading import MS, Unreadable, chunks, finite, parse
+from quantlab_collector.exchanges.reading import MS, Unreadable, chunks, parse
 
 CHANNELS_PER_CONNECTION: Final = 500
 """No number is documented, though close codes exist for too many. This many make one request of about 30 kB, well inside the
@@ -163,40 +163,36 @@ class OkxSession:
         bbo_symbols, bbo_seen = self._symbols[StreamType.BBO], self.seen[StreamType.BBO]
         trade_symbols, trade_seen = self._symbols[StreamType.TRADE], self.seen[StreamType.TRADE]
         mark_symbols, mark_seen = self._symbols[StreamType.MARK_PRICE], self.seen[StreamType.MARK_PRICE]
-        append_bbo, append_trade = harvest.bbo.append, harvest.trade.append
+        append_bbo, append_trade, append_mark = harvest.bbo.append, harvest.trade.append, harvest.mark_price.append
         for frame in frames:
             try:
-                push = DECODERS[frame[:HEAD]](frame)
-            except NOT_THIS_WAY:
-                self._read_carefully(frame, ts_recv, harvest)
-                continue
-            # A sum of finite numbers times zero is zero; with a NaN or an infinity among them it is not.
-            if type(frame) is bytes:
-                if type(push) is BookPush:
-                    book = push.data[0]
-                    bid, ask = book.bids[0], book.asks[0]
-                    bid_price, bid_qty, ask_price, ask_qty = bid.price, bid.qty, ask.price, ask.qty
-                    symbol = bbo_symbols.get(book.inst_id or push.arg.inst_id)
-                    if symbol is not None and (bid_price + bid_qty + ask_price + ask_qty) * 0.0 == 0.0:
-                        append_bbo(Bbo(book.ts * MS, ts_recv, NAME, symbol, bid_price, bid_qty, ask_price, ask_qty))
+                letter = frame[FIRST_LETTER] if type(frame) is bytes else None
+                if letter == OF_BOOK:
+                    quote = decode_book(frame)
+                    (book,) = quote.data
+                    symbol = bbo_symbols.get(book.inst_id or quote.arg.inst_id)
+                    if symbol is not None:
+                        (bid,), (ask,) = book.bids, book.asks
+                        append_bbo(Bbo(book.ts * MS, ts_recv, NAME, symbol, bid.price, bid.qty, ask.price, ask.qty))
                         bbo_seen[symbol] = ts_recv
                         continue
-                elif type(push) is TradePush:
-                    trade = push.data[0]
-                    price, qty = trade.px, trade.sz
+                elif letter == OF_TRADE:
+                    (trade,) = decode_trade(frame).data
                     symbol = trade_symbols.get(trade.inst_id)
-                    if symbol is not None and (price + qty) * 0.0 == 0.0:
+                    if symbol is not None:
                         side = BUY if trade.side == "buy" else SELL
-                        append_trade(Trade(trade.ts * MS, ts_recv, NAME, symbol, price, qty, side, trade.trade_id))
+                        append_trade(Trade(trade.ts * MS, ts_recv, NAME, symbol, trade.px, trade.sz, side, trade.trade_id))
                         trade_seen[symbol] = ts_recv
                         continue
-                elif type(push) is MarkPush:
-                    mark = push.data[0]
+                elif letter == OF_MARK:
+                    (mark,) = decode_mark(frame).data
                     symbol = mark_symbols.get(mark.inst_id)
-                    if symbol is not None and mark.mark_px * 0.0 == 0.0:
-                        harvest.mark_price.append(MarkPrice(mark.ts * MS, ts_recv, NAME, symbol, mark.mark_px, None))
+                    if symbol is not None:
+                        append_mark(MarkPrice(mark.ts * MS, ts_recv, NAME, symbol, mark.mark_px, None))
                         mark_seen[symbol] = ts_recv
                         continue
+            except NOT_THIS_WAY:
+                pass
             self._read_carefully(frame, ts_recv, harvest)
         return harvest
 
@@ -235,8 +231,6 @@ class OkxSession:
         if symbol is None:
             raise Unreadable("not_subscribed")
         event = told.event(ts_recv, symbol)
-        if not finite(*(value for value in msgspec.structs.astuple(event) if isinstance(value, float))):
-            raise Unreadable("not_finite")
         _list_of(stream, harvest).append(event)
         self.seen[stream][symbol] = ts_recv
 

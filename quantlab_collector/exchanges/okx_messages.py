@@ -1,6 +1,6 @@
 """What OKX sends: the shapes of its pushes, and the events that they become.
 
-There are two readings. ``DECODERS`` read the three channels that are nearly all of the traffic, in the form in which they nearly
+There are two readings. The decoders read the three channels that are nearly all of the traffic, in the form in which they nearly
 always come. ``read_item`` reads an item of any channel in any form that makes sense. Where both read a frame, they lead to the
 same event. https://www.okx.com/docs-v5/en/#public-data-websocket
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, final
 import msgspec
 
 from quantlab_collector.contracts.events import BUY, SELL, Bbo, Event, Funding, MarkPrice, OpenInterest, StreamType, Trade
-from quantlab_collector.exchanges.reading import MS, UNREADABLE, Millis, Unreadable, convert, without_empty
+from quantlab_collector.exchanges.reading import MS, UNREADABLE, Finite, Millis, Unreadable, convert, without_empty
 
 NAME: Final = "okx"
 
@@ -49,18 +49,21 @@ def instrument(symbol: str, symbol_map: Mapping[str, str]) -> str:
 # ------------------------------------------------------------------------------------------------- what it sends, mostly
 
 
+# The fields stand in the order in which they come: the decoder looks for each from where it found the one before.
+
+
 @final
 class _Level(msgspec.Struct, gc=False, array_like=True):
     """A price level; what follows in the array is a deprecated zero and the number of orders."""
 
-    price: float
-    qty: float
+    price: Finite
+    qty: Finite
 
 
 @final
 class _Book(msgspec.Struct, gc=False, rename="camel"):
-    bids: tuple[_Level]
     asks: tuple[_Level]
+    bids: tuple[_Level]
     ts: Millis
     inst_id: str | None = None
 
@@ -68,17 +71,17 @@ class _Book(msgspec.Struct, gc=False, rename="camel"):
 @final
 class _Trade(msgspec.Struct, gc=False, rename="camel"):
     inst_id: str
-    px: float
-    sz: float
-    side: Literal["buy", "sell"]
     trade_id: Annotated[str, msgspec.Meta(min_length=1)]
+    px: Finite
+    sz: Finite
+    side: Literal["buy", "sell"]
     ts: Millis
 
 
 @final
 class _Mark(msgspec.Struct, gc=False, rename="camel"):
     inst_id: str
-    mark_px: float
+    mark_px: Finite
     ts: Millis
 
 
@@ -122,15 +125,15 @@ class MarkPush(msgspec.Struct, gc=False):
     data: tuple[_Mark]
 
 
-HEAD: Final = len('{"arg":{"channel":"') + 5
-DECODERS: Final = {
-    b'{"arg":{"channel":"bbo-t': msgspec.json.Decoder(BookPush, strict=False).decode,
-    b'{"arg":{"channel":"trade': msgspec.json.Decoder(TradePush, strict=False).decode,
-    b'{"arg":{"channel":"mark-': msgspec.json.Decoder(MarkPush, strict=False).decode,
-}
-"""The first bytes of a frame say which decoder is worth trying, and no more than that: the decoder checks the channel."""
-NOT_THIS_WAY: Final = (KeyError, *UNREADABLE)
-"""All that looking for a decoder and using it may raise."""
+FIRST_LETTER: Final = len('{"arg":{"channel":"')
+"""Where the channel begins in every push. Its first letter says which decoder is worth trying, and no more than that: the decoder
+checks the channel."""
+OF_BOOK, OF_TRADE, OF_MARK = b"btm"
+decode_book = msgspec.json.Decoder(BookPush, strict=False).decode
+decode_trade = msgspec.json.Decoder(TradePush, strict=False).decode
+decode_mark = msgspec.json.Decoder(MarkPush, strict=False).decode
+NOT_THIS_WAY: Final = (IndexError, *UNREADABLE)
+"""All that looking at a frame and decoding it may raise."""
 
 
 # ------------------------------------------------------------------------------------------------ what it may also send
@@ -156,8 +159,8 @@ class _AnyBook(Item):
 
 
 class _AnyTrade(Item):
-    px: float
-    sz: float
+    px: Finite
+    sz: Finite
     side: Literal["buy", "sell"]
     trade_id: str | int
 
@@ -167,14 +170,14 @@ class _AnyTrade(Item):
 
 
 class _AnyMark(Item):
-    mark_px: float
+    mark_px: Finite
 
     def event(self, ts_recv: int, symbol: str) -> Event:
         return MarkPrice(self.ts * MS, ts_recv, NAME, symbol, self.mark_px, None)
 
 
 class _AnyFunding(Item):
-    funding_rate: float
+    funding_rate: Finite
     funding_time: Millis
 
     def event(self, ts_recv: int, symbol: str) -> Event:
@@ -182,7 +185,7 @@ class _AnyFunding(Item):
 
 
 class _AnyOpenInterest(Item):
-    oi: float
+    oi: Finite
 
     def event(self, ts_recv: int, symbol: str) -> Event:
         return OpenInterest(self.ts * MS, ts_recv, NAME, symbol, self.oi)
@@ -205,8 +208,8 @@ def read_item(channel: str, item: Any) -> Item:
 
 
 class _AnyLevel(msgspec.Struct, array_like=True):
-    price: float | None
-    qty: float | None
+    price: Finite | None
+    qty: Finite | None
 
 
 def _best(levels: list[list[Any]]) -> tuple[float | None, float | None]:

@@ -1,14 +1,14 @@
 """The newest trades of each symbol, for looking at. The recording does not know of this.
 
-On the way of an event a list of trades is put aside as it is. Once a second the lists are taken apart, and only then does anybody
-look at a single trade.
+Each trade is looked at when it comes, while the processor still has it at hand. To put the lists aside and take them apart once a
+second cost five times as much, and stopped everything else meanwhile.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Final
 
@@ -25,39 +25,34 @@ class RecentTrades:
     """A ring for each symbol, all exchanges together. With many symbols each gets an equal share of the room that there is."""
 
     def __init__(self) -> None:
-        aside: deque[Sequence[Any]] = deque(maxlen=IN_TOTAL)
-        self._aside = aside
-        self.add = aside.append
-        """Put a list of trades aside. It is the deque's own method: every call around it would cost more than it does."""
         self._rings: dict[str, deque[Trade]] = {}
         self._append: dict[str, Callable[[Trade], None]] = {}
         self._share = PER_SYMBOL
 
-    def settle(self) -> None:
-        """Take apart what was put aside."""
-        append, aside = self._append, self._aside
-        while aside:
-            for trade in aside.popleft():
-                try:
-                    append[trade.symbol](trade)
-                except KeyError:
-                    self._open(trade)
+    def add(self, trades: Iterable[Any]) -> None:
+        """Take trades as they come."""
+        append = self._append
+        for trade in trades:
+            try:
+                append[trade.symbol](trade)
+            except KeyError:
+                self._open(trade)
 
     def _open(self, trade: Trade) -> None:
         rings = self._rings
         if len(rings) >= SYMBOLS:
             return
-        rings[trade.symbol] = deque([trade], self._share)
+        ring = rings[trade.symbol] = deque([trade], self._share)
+        self._append[trade.symbol] = ring.append
         share = min(PER_SYMBOL, IN_TOTAL // len(rings))
         if share < self._share:
             self._share = share
             for symbol, ring in rings.items():
                 rings[symbol] = deque(ring, share)
-        self._append.update((symbol, ring.append) for symbol, ring in rings.items())
+            self._append.update((symbol, ring.append) for symbol, ring in rings.items())
 
     def newest(self, now_ns: int, limit: int, *, symbol: str | None = None, exchange: str | None = None) -> list[Trade]:
         """The newest first, by the time at which they were received; none that is older than an hour."""
-        self.settle()
         oldest = now_ns - SPAN_NS
         chosen = (reversed(ring) for name, ring in self._rings.items() if symbol in (None, name))
         merged = heapq.merge(*chosen, key=lambda trade: trade.ts_recv, reverse=True)

@@ -95,8 +95,10 @@ class WriterState:
     spool_bytes: int = 0
     last_commit_ns: int | None = None
     last_sync_ns: int | None = None
-    oldest_unsynced_ns: int | None = None
-    """When the oldest event was received that the disk does not have yet."""
+    oldest_buffered_ns: int | None = None
+    """When the oldest event was received that is being collected."""
+    oldest_waiting_ns: int | None = None
+    """The same of what was collected before and is on its way to the disk."""
     storage_fault: str | None = None
     """What the store said last, and of which kind it is, while it does not do what it is asked for."""
     shipping_blocked: str | None = None
@@ -122,6 +124,11 @@ class WriterState:
     """Bytes that the disk of the spool still takes from us."""
     spool_max_bytes: int | None = None
     """What the spool may hold."""
+
+    @property
+    def oldest_unsynced_ns(self) -> int | None:
+        """When the oldest event was received that the disk does not have yet."""
+        return self.oldest_buffered_ns if self.oldest_waiting_ns is None else self.oldest_waiting_ns
 
 
 @attrs.frozen
@@ -252,8 +259,6 @@ class ServiceState:
         for (_, stream), account in accounts.items():
             received[stream] += account.received
         self._history.sample(now - self.started, received)
-        if self.trades is not None:
-            self.trades.settle()
         for stream, total in received.items():
             if stream not in self._received:
                 self._received[stream] = Window(RATE_SECONDS + 1)

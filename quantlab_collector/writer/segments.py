@@ -135,7 +135,7 @@ class SegmentRoll:
             self._state.latencies.synced(*identity(batch.schema), now_ns - batch.column("ts_recv")[0].as_py())
             self._rows[identity(batch.schema)] += batch.num_rows
         self._waiting = []
-        self._shown.oldest_unsynced_ns = None
+        self._shown.oldest_waiting_ns = None
         self._shown.last_sync_ns = now_ns
         self._publish()
         self._resume()

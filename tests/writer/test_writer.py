@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import re
 import threading
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import trio
+import trio.testing
 
 from quantlab_collector.contracts.events import Burst, StreamType
 from quantlab_collector.contracts.units import Seconds
@@ -17,6 +20,7 @@ from quantlab_collector.intake.outlet import open_queue
 from quantlab_collector.storage import files, recording
 from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from quantlab_collector.writer import segments
+from quantlab_collector.writer.batches import AHEAD, BLOCK
 from storage.samples import bbo, trade
 from writer.stores import Store
 from writer.workbench import Bench, options_with, until
@@ -86,6 +90,47 @@ async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path):
     ]
     assert part.trade_id == ("1000", "1029")
     assert len(bench.log.told("queue_full_drop")) == 2
+
+
+async def test_while_the_disk_is_busy_a_few_rounds_are_collected_and_the_rest_stays_in_the_queue(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, capacity=100_000, options=options_with(interval=3600.0, batch_rows=100))
+    shown, books, disk_is_back = bench.state.writer, bench.state.books, threading.Event()
+    sync_data = files.sync_data
+
+    def slow_sync_data(fd):
+        assert disk_is_back.wait(30)
+        sync_data(fd)
+
+    monkeypatch.setattr(files, "sync_data", slow_sync_data)
+    try:
+        async with bench.writing() as outlet:
+            outlet.offer([bbo_burst(range(100))])
+            await until(lambda: shown.oldest_waiting_ns is not None)
+            oldest = shown.oldest_unsynced_ns
+            for n in range(100, 1000, 10):
+                outlet.offer([bbo_burst(range(n, n + 10))])
+            await until(lambda: books.queued == 900 - AHEAD * 100)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert books.queued == 900 - AHEAD * 100
+            assert shown.oldest_unsynced_ns == oldest < shown.oldest_buffered_ns
+            disk_is_back.set()
+    finally:
+        disk_is_back.set()
+    assert bench.stored().rows == bench.identity.written == 1000
+    assert shown.oldest_unsynced_ns is None
+
+
+@pytest.mark.parametrize("sizes", [[BLOCK - 1, 1], [BLOCK], [BLOCK + 1], [1, BLOCK, 1], [3 * BLOCK, 5], [7, 2 * BLOCK]])
+async def test_blocks_keep_every_event_in_its_order(tmp_path, sizes):
+    bench = Bench(tmp_path, capacity=100_000, options=options_with(interval=3600.0, batch_rows=100_000))
+    n = 0
+    async with bench.writing() as outlet:
+        for size in sizes:
+            outlet.offer([bbo_burst(range(n, n + size))])
+            n += size
+    (part,) = (part for each in recording.manifests(bench.objects)[0] for part in each.manifest.parts)
+    stored = pq.read_table(io.BytesIO(bench.objects.get(part.key)))
+    assert stored.column("ts_event").to_pylist() == [event.ts_event for event in bbo_burst(range(n)).events]
 
 
 async def test_beyond_the_limit_of_the_spool_events_are_dropped_until_there_is_room(tmp_path, monkeypatch):
