@@ -199,12 +199,24 @@ def long(session: nox.Session) -> None:
     pytest(session, "-m", "long")
 
 
-@nox.session
+def peers(session: nox.Session) -> str:
+    """The interpreter of an environment of those that the collector is compared with."""
+    folder = Path(session.create_tmp(), "peers").absolute()
+    python = str(folder / "bin" / "python")
+    session.run("python", "-m", "venv", "--clear", str(folder), silent=True)
+    session.run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements/peers.txt", external=True)
+    return python
+
+
 def bench(session: nox.Session) -> None:
     """What recording costs, next to others on the same wire: a table. --help behind -- tells what can be asked for."""
     install_dev(session)
     install_wheel(session)
-    session.run("python", "tests/bench/run.py", *session.posargs)
+    session.run("python", "tests/bench/run.py", *session.posargs, env={"QUANTLAB_BENCH_PEERS": peers(session)})
+
+
+# Everything on one interpreter, the newest: a ratio between two versions of Python would say something else.
+nox.session(bench, python=list(PYTHONS.values())[-1] if PYTHONS else None)
 
 
 @nox.session
@@ -260,7 +272,11 @@ def lock(session: nox.Session) -> None:
     install_dev(session)
     # No setting of this machine may show in a lock: everybody gets these packages from the public index.
     env = {name: None for name in os.environ if name.startswith("UV_")}
-    for source, target in (("pyproject.toml", "requirements/run.txt"), ("requirements/dev.in", "requirements/dev.txt")):
+    for source, target in (
+        ("pyproject.toml", "requirements/run.txt"),
+        ("requirements/dev.in", "requirements/dev.txt"),
+        ("requirements/peers.in", "requirements/peers.txt"),
+    ):
         session.run(
             *("uv", "pip", "compile", "--quiet", "--no-config", "--generate-hashes"),
             # One lock for all supported versions of Python, with markers where they differ.

@@ -4,91 +4,101 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import attrs
-from measure import Sample, events_of
-from receivers import REFERENCE, ROWS
+from receivers import ROWS, SERVICE
+from results import Result
+
+HEADER = (
+    "receiver", "exchange", "line", "events/s", "µs/message", "from – to", "µs/event", "service ÷ this", "RSS MB",
+    "bytes/event", "files", "mean kB", "synced p50 s", "synced p99 s", "loop p99.9 ms", "dropped", "feed busy",
+)  # fmt: skip
+WORDS = 3
+"""So many columns are words; the others are numbers."""
+
+Line = Sequence[str]
 
 
-@attrs.frozen
-class Result:
-    """Some runs of one row over one transport."""
-
-    row: str
-    transport: str
-    rate: float | None
-    samples: list[Sample]
-
-    @property
-    def middle(self) -> Sample:
-        """The run with the median of CPU."""
-        return sorted(self.samples, key=per_message)[len(self.samples) // 2]
+def rows(results: list[Result]) -> list[Line]:
+    """The table of a comparison."""
+    return [HEADER, *(_line(result, results) for result in results)]
 
 
-def per_message(sample: Sample) -> float:
-    """CPU in µs."""
-    return sample.cpu / sample.messages * 1e6
-
-
-def ratio(result: Result, results: list[Result]) -> float | None:
-    """CPU per message, to that of trio-websocket over the same transport and at the same rate."""
-    for reference in results:
-        if (reference.row, reference.transport, reference.rate) == (REFERENCE, result.transport, result.rate):
-            return per_message(result.middle) / per_message(reference.middle)
-    return None
-
-
-HEADER = ("", "", "messages", "messages/s", "µs/message", "from – to", "µs/event", "ratio", "dropped", "RSS MB", "feed busy")
-
-
-def text(results: list[Result]) -> str:
-    """The table."""
-    lines = [HEADER, *(_line(result, results) for result in results)]
+def text(lines: Sequence[Line], words: int = WORDS) -> str:
+    """A table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    columns, first_number = range(len(HEADER)), HEADER.index("messages")
     return "\n".join(
-        "  ".join(line[at].ljust(widths[at]) if at < first_number else line[at].rjust(widths[at]) for at in columns)
+        "  ".join(
+            cell.ljust(width) if at < words else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
 
 
-def _line(result: Result, results: list[Result]) -> tuple[str, ...]:
+def markdown(lines: Sequence[Line], words: int = WORDS) -> str:
+    """The same for a page."""
+    header, *rest = lines
+    rule = ["---" if at < words else "---:" for at in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rest))
+
+
+def _line(result: Result, results: list[Result]) -> Line:
     sample = result.middle
-    costs = [per_message(sample) for sample in result.samples]
-    to_reference = ratio(result, results)
-    stores = result.row.startswith("service")
+    costs = [each.per_message for each in result.samples]
+    service = result.beside(SERVICE, results)
+    files, seen = sample.files, sample.seen
     return (
         ROWS[result.row].title + (f", {result.rate:,.0f}/s" if result.rate else ""),
+        result.exchange,
         result.transport,
-        f"{sample.messages:,}",
-        f"{sample.messages / sample.seconds:,.0f}",
-        f"{per_message(sample):.2f}",
+        f"{sample.events / sample.seconds:,.0f}",
+        f"{sample.per_message:.2f}",
         f"{min(costs):.2f} – {max(costs):.2f}",
-        f"{sample.cpu / events_of(sample.messages) * 1e6:.2f}" if stores else "",
-        "" if to_reference is None else f"{to_reference:.3f}",
-        f"{max(sample.lost for sample in result.samples):,}" if stores else "",
-        f"{max(sample.rss_mb for sample in result.samples):,.0f}",
+        f"{sample.per_event:.2f}",
+        "" if service in (None, result) else f"{service.middle.per_message / sample.per_message:.2f}",
+        f"{max(each.rss_mb for each in result.samples):,.0f}",
+        f"{files.bytes / sample.events:.1f}" if files.count else "",
+        f"{files.count:,}" if files.count else "",
+        f"{files.mean_bytes / 1e3:,.0f}" if files.count else "",
+        *(_seconds(seen and seen.to_sync.quantile(share)) for share in (0.5, 0.99)),
+        _seconds(seen and seen.loop_lag.quantile(0.999), 1e3),
+        f"{result.lost:,}" if seen else "",
         f"{sample.feed_busy:.0%}",
     )
+
+
+def _seconds(value: float | None, unit: float = 1.0) -> str:
+    return "" if value is None else f"≤ {value * unit:g}"
 
 
 def plain(results: list[Result], settings: dict) -> dict:
     """The same as JSON."""
     return {
-        "settings": settings,
-        "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
-        "versions": {name: version(name) for name in ("trio", "trio-websocket", "websockets", "msgspec", "pyarrow")},
+        "settings": {
+            name: value if isinstance(value, int | float | list | None) else str(value) for name, value in settings.items()
+        },
+        "machine": machine(),
         "results": [
             {
-                "row": result.row,
-                "transport": result.transport,
-                "rate": result.rate,
-                "us_per_message": per_message(result.middle),
-                "ratio": ratio(result, results),
-                "dropped": max(sample.lost for sample in result.samples),
+                **attrs.asdict(result, filter=attrs.filters.exclude("samples")),
+                "us_per_message": result.middle.per_message,
+                "us_per_event": result.middle.per_event,
                 "samples": [attrs.asdict(sample) for sample in result.samples],
             }
             for result in results
         ],
+    }
+
+
+def machine() -> dict[str, object]:
+    """Where it was measured."""
+    names = ("trio", "msgspec", "pyarrow")
+    return {
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
     }

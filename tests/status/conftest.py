@@ -68,7 +68,7 @@ def state() -> ServiceState:
     raw.fault = "503\nSlow down"
     binance_frames = raw.account("binance")
     binance_frames.received, binance_frames.archived, binance_frames.dropped = 102, 90, 5
-    writer.spool_max_bytes, writer.disk_free, writer.oldest_unsynced_ns = 20_000, 700_000, STARTED_NS + 147_570 * MS
+    writer.spool_max_bytes, writer.disk_free, writer.oldest_buffered_ns = 20_000, 700_000, STARTED_NS + 147_570 * MS
     for transit in (-2, 30, 70):
         event = Trade(STARTED_NS, STARTED_NS + transit * MS, "okx", "BTCUSDT", 1.0, 1.0, 1, "1")
         state.latencies.received(Burst("okx", trade, [event]))
