@@ -192,6 +192,7 @@ RULES: Final[Mapping[str, Check]] = {
     "queue.max_events": _between(1, 100_000_000),
     "journal.interval": _journal_interval,
     "journal.batch_rows": _between(1, 1_000_000),
+    "flush.part_rows": _between(0, 1_000_000_000),
     "storage.url": _storage_url,
     "storage.upload_threads": _between(1, 64),
     "storage.takeover_after": _takeover_after,

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import Partition, SegmentId, part_key
 from quantlab_collector.contracts.manifest import Manifest, Part
-from quantlab_collector.storage import files, parquet
-from quantlab_collector.storage.journal import Segment, SegmentHeader, read_segment
+from quantlab_collector.storage import files
+from quantlab_collector.storage.journal import SegmentHeader
+from quantlab_collector.storage.journal_reading import Segment, read_segment
 from quantlab_collector.storage.pack import NewerPackError, Pack, PackError, PackWriter, load_pack
+from quantlab_collector.storage.parquet import Encoded, encode
+from quantlab_collector.storage.partitions import partitions
 from quantlab_collector.storage.spool import Spool
 
 
@@ -35,6 +37,7 @@ def encode_segment(spool: Spool, journal: Path, upto: int | None = None) -> Pack
             files.remove_synced(journal)
             return None
         pack = _make(spool, segment, finished)
+        pa.default_memory_pool().release_unused()
     files.remove_synced(journal)
     return pack
 
@@ -56,10 +59,11 @@ def _earlier_attempt(spool: Spool, finished: Path) -> Pack | None:
 def _make(spool: Spool, segment: Segment, finished: Path) -> Pack:
     header, parts = segment.header, []
     with PackWriter(spool.unfinished_path(header.segment)) as writer:
-        for partition, table in parquet.partitions(segment.batches):
-            data = parquet.encode(table, _metadata(header, partition))
+        for partition, tables in partitions(segment):
+            encoded = encode(tables, _metadata(header, partition))
+            data = memoryview(encoded.data)
             writer.add(data)
-            parts.append(_part(header, partition, table, data))
+            parts.append(_part(header, partition, encoded, hashlib.sha256(data).hexdigest()))
         return writer.finish(_manifest(segment, tuple(parts)), finished)
 
 
@@ -76,19 +80,15 @@ def _metadata(header: SegmentHeader, partition: Partition) -> dict[str, str]:
     return metadata if unit is None else {**metadata, "quantity_unit": unit}
 
 
-def _part(header: SegmentHeader, partition: Partition, table: pa.Table, data: bytes) -> Part:
-    trade_id = None
-    if partition.stream is StreamType.TRADE:
-        ids = table.column("trade_id")
-        trade_id = (ids[0].as_py(), ids[-1].as_py())
+def _part(header: SegmentHeader, partition: Partition, encoded: Encoded, sha256: str) -> Part:
     return Part(
         key=part_key(partition, header.instance, header.segment),
-        rows=table.num_rows,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        ts_event=parquet.bounds(table, "ts_event"),
-        ts_recv=parquet.bounds(table, "ts_recv"),
-        trade_id=trade_id,
+        rows=encoded.rows,
+        bytes=encoded.data.size,
+        sha256=sha256,
+        ts_event=encoded.ts_event,
+        ts_recv=encoded.ts_recv,
+        trade_id=encoded.trade_id,
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -50,16 +51,28 @@ def read(path: Path) -> bytes:
 
 def read_range(path: Path, place: int, length: int) -> bytes:
     """So many bytes of a file; fewer where it ends."""
+    with reading(path) as fd:
+        return read_at(fd, place, length)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """A file to read from more than once."""
     fd = open_to_read(path)
     try:
-        chunks = []
-        while length and (chunk := os.pread(fd, length, place)):
-            chunks.append(chunk)
-            place += len(chunk)
-            length -= len(chunk)
-        return b"".join(chunks)
+        yield fd
     finally:
         os.close(fd)
+
+
+def read_at(fd: int, place: int, length: int) -> bytes:
+    """So many bytes of an open file; fewer where it ends."""
+    chunks = []
+    while length and (chunk := os.pread(fd, length, place)):
+        chunks.append(chunk)
+        place += len(chunk)
+        length -= len(chunk)
+    return b"".join(chunks)
 
 
 def size(path: Path) -> int:

@@ -89,7 +89,7 @@ class PackWriter:
         self._path = unfinished
         self._fd = files.create(unfinished)
 
-    def add(self, part: bytes) -> None:
+    def add(self, part: bytes | memoryview) -> None:
         """The next part."""
         files.write_all(self._fd, part)
 

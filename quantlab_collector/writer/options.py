@@ -26,8 +26,13 @@ class FlushOptions:
     """Table ``[flush]``: when a segment is sealed and becomes Parquet."""
 
     interval: Seconds = Seconds(60.0)
-    max_bytes: Bytes = Bytes(128 * MIB)
-    """Of journal, which is about ten times the Parquet."""
+    """At the earliest; the first one of a process at the latest."""
+    max_interval: Seconds = Seconds(900.0)
+    """At the latest, if it is longer than ``interval``."""
+    part_rows: int = 5_000
+    """In between, as soon as the files have so many rows on average."""
+    max_bytes: Bytes = Bytes(1024 * MIB)
+    """Of journal, which is about six times the Parquet. So much is sealed at any age."""
     min_gap: Seconds = Seconds(1.0)
     """A segment lasts at least so long, however fast it grows: a burst must not become a thousand small files."""
 

@@ -11,7 +11,8 @@ import attrs
 import msgspec
 
 from quantlab_collector.runtime.notices import Notice, Quarantined, RecoveryFailed
-from quantlab_collector.storage.journal import JournalError, abandoned_by
+from quantlab_collector.storage.journal import JournalError
+from quantlab_collector.storage.journal_reading import abandoned_by
 from quantlab_collector.storage.pack import NewerPackError, PackError, load_pack
 from quantlab_collector.storage.shipment import Shipment
 from quantlab_collector.storage.spool import Leftovers, Spool

@@ -22,6 +22,7 @@ from quantlab_collector.runtime.obstacles import Obstacle, obstacle_of
 from quantlab_collector.storage import files
 from quantlab_collector.storage.journal import Abandoned, SegmentHeader, SegmentWriter
 from quantlab_collector.writer.context import WriterContext
+from quantlab_collector.writer.sealing import Filling, is_due
 
 PATIENCE: Final = 1.0
 """Seconds between two attempts on a disk that refuses."""
@@ -60,14 +61,15 @@ class SegmentRoll:
         self._clock = clock
         self._next_seq = 0
         self._writer: SegmentWriter | None = None
-        self._rows: Counter[tuple[str, StreamType]] = Counter()
+        self._filling = Filling()
         self._abandoned: tuple[Abandoned, Filled] | None = None
         """What a disk error ended; passed on when a new segment tells so, or a crash in between would show rows twice."""
         # A cancellation between taking batches and writing them must not lose them: they stay here until they are written.
         self._waiting: list[pa.RecordBatch] = []
         self._opened = 0.0
-        # Collectors that were started together need not ship together for ever after: the first segment is a shorter one.
-        self._interval = context.options.flush.interval * random.uniform(0.5, 1.0)  # noqa: S311 (nobody's secret)
+        # The first segment is a short one: who has just started wants to see files, and a store that refuses should be known
+        # early. And collectors that were started together need not ship together for ever after.
+        self._first_until: float | None = context.options.flush.interval * random.uniform(0.5, 1.0)  # noqa: S311 (nobody's secret)
         self._hindered_since = 0.0
 
     # ------------------------------------------------------------------------------------------------------- writing
@@ -133,7 +135,7 @@ class SegmentRoll:
         for batch in self._waiting:
             self._state.books.journal(*identity(batch.schema), batch.num_rows)
             self._state.latencies.synced(*identity(batch.schema), now_ns - batch.column("ts_recv")[0].as_py())
-            self._rows[identity(batch.schema)] += batch.num_rows
+            self._filling.add(batch)
         self._waiting = []
         self._shown.oldest_waiting_ns = None
         self._shown.last_sync_ns = now_ns
@@ -156,15 +158,27 @@ class SegmentRoll:
             return False
         account_told(self._state, told)
         self._pass_on(self._take_writer(writer))
-        self._interval = self._context.options.flush.interval
+        self._first_until = None
         return True
 
     def _due(self) -> bool:
-        writer, options = self._writer, self._context.options.flush
-        if writer is None:
+        if self._writer is None:
             return False
-        age = self._clock() - self._opened
-        return age >= self._interval or (writer.size >= options.max_bytes and age >= options.min_gap)
+        return is_due(
+            self._context.options.flush,
+            age=self._clock() - self._opened,
+            size=self._writer.size,
+            rows_of_a_part=self._filling.rows_of_a_part,
+            latest=self._latest(),
+        )
+
+    def _latest(self) -> float:
+        options = self._context.options.flush
+        if self._first_until is not None:
+            return self._first_until
+        if self._shown.obstacle is not None:
+            return options.interval  # nothing is added to it, and shipping it makes room
+        return max(options.interval, options.max_interval)
 
     def _has_news(self) -> bool:
         return account(self._state).has_news
@@ -227,8 +241,8 @@ class SegmentRoll:
             self._shown.disk_free = None  # then an attempt has to show
 
     def _take_writer(self, writer: SegmentWriter) -> Filled:
-        filled = Filled(writer.path, None, self._rows)
-        self._writer, self._rows = None, Counter()
+        filled = Filled(writer.path, None, self._filling.rows)
+        self._writer, self._filling = None, Filling()
         self._publish()
         return filled
 

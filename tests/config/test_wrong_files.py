@@ -162,12 +162,14 @@ WRONG = {
         [spool]
         max_bytes = 0
         [flush]
+        part_rows = -1
         max_bytes = 99999999999999999999
         """,
         [
             "queue.max_events: must be between 1 and 100000000, not 0",
             "journal.batch_rows: must be between 1 and 1000000, not -1",
             "flush.max_bytes: must be more than nothing and within 64 bits, not a number beyond 64 bits",
+            "flush.part_rows: must be between 0 and 1000000000, not -1",
             "storage.upload_threads: must be between 1 and 64, not 65",
             "storage.takeover_after: must be at least 5s, not 4s",
             "spool.max_bytes: must be more than nothing and within 64 bits, not 0",

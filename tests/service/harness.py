@@ -125,6 +125,7 @@ rest_url = "{simulator.rest_url}"
 {ca}
 [flush]
 interval = "{flush}"
+part_rows = 1
 [status]
 port = 0
 [log]

@@ -11,11 +11,11 @@ import pytest
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import parse_part_key
 from quantlab_collector.contracts.manifest import Account, Gap, decode_manifest, encode_manifest
-from quantlab_collector.contracts.schemas import RAW
-from quantlab_collector.storage import parquet
+from quantlab_collector.contracts.schemas import RAW, raw_table
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import SegmentWriter
 from quantlab_collector.storage.pack import NewerPackError, PackError, SpoiledPartError, load_pack
+from quantlab_collector.storage.parquet import encode
 from quantlab_collector.storage.spool import Spool
 from storage.samples import ACCOUNT, HEADER, T0, batch, bbo, bbo_batch, funding, trade, write_segment
 
@@ -197,10 +197,21 @@ def test_duckdb_reads_a_part_as_it_is(spool, tmp_path):
     assert rows == [(10, 8, 1.0, "bbo")]
 
 
+def test_parts_can_be_searched_by_time_and_small_ones_are_not_worth_zstd(spool):
+    pack = encode_segment(spool, seal(spool, [bbo_batch(range(1000)), bbo_batch(range(99), "ETHUSDT")]))
+    for number, (rows, compression) in enumerate([(1000, "ZSTD"), (99, "SNAPPY")]):
+        group = pq.read_metadata(pa.BufferReader(data_of(pack, number))).row_group(0)
+        columns = {column.path_in_schema: column for column in map(group.column, range(group.num_columns))}
+        times = columns["ts_recv"].statistics
+        assert (times.min, times.max, times.null_count) == (T0, T0 + rows - 1, 0)
+        assert columns["bid_price"].compression == compression
+        assert columns["symbol"].has_dictionary_page
+
+
 def test_a_part_takes_far_less_than_the_defaults_of_the_writer():
     import io
 
-    ((_, table),) = parquet.partitions([bbo_batch(range(5000))])
+    table = raw_table(bbo_batch(range(5000)), "x", StreamType.BBO, "BTCUSDT")
     usual = io.BytesIO()
     pq.write_table(table, usual)
-    assert len(parquet.encode(table, {})) < 0.8 * len(usual.getvalue())
+    assert encode([table], {}).data.size < 0.8 * len(usual.getvalue())

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.storage.journal import JournalError, NewerJournalError, read_segment
+from quantlab_collector.storage.journal import JournalError, NewerJournalError
+from quantlab_collector.storage.journal_reading import read_segment
 from storage.samples import ACCOUNT, HEADER, T0, batch, bbo_batch, trade, write_segment
 
 BATCHES = [bbo_batch(range(40)), batch(StreamType.TRADE, [trade(n) for n in range(30)]), bbo_batch(range(40, 75), "ETHUSDT")]
@@ -35,15 +36,15 @@ def read(data, folder):
 
 def test_a_sealed_segment_reads_back_whole(sealed, tmp_path):
     segment = read(sealed, tmp_path)
-    assert list(segment.batches) == BATCHES
-    assert [b.schema.metadata for b in segment.batches] == [b.schema.metadata for b in BATCHES]
+    assert list(segment.batches()) == BATCHES
+    assert [b.schema.metadata for b in segment.batches()] == [b.schema.metadata for b in BATCHES]
     assert (segment.header, segment.account, segment.holes) == (HEADER, ACCOUNT, ())
     assert (segment.footer.rows, segment.footer.sealed_ns, segment.complete) == (sum(ROWS), T0 + 10**9, True)
 
 
 def test_an_unsealed_segment_reads_back_and_is_not_complete(unsealed, tmp_path):
     segment = read(unsealed, tmp_path)
-    assert list(segment.batches) == BATCHES
+    assert list(segment.batches()) == BATCHES
     assert (segment.footer, segment.holes, segment.complete) == (None, (), False)
     assert segment.account == ACCOUNT
 
@@ -67,7 +68,7 @@ def test_cut_anywhere_it_gives_whole_batches_from_the_front(sealed, tmp_path):
         except JournalError:
             assert cut < 400  # within the header
             continue
-        assert list(segment.batches) == BATCHES[: len(segment.batches)]
+        assert list(segment.batches()) == BATCHES[: len(list(segment.batches()))]
         assert not segment.complete
         # Cut between two frames, only the missing footer tells.
         assert not segment.holes or segment.holes[-1].endswith("at the end are torn")
@@ -84,7 +85,7 @@ def test_every_flipped_bit_is_noticed(sealed, tmp_path):
         except JournalError:
             continue
         assert not segment.complete, (at, bit)
-        assert all(some in BATCHES for some in segment.batches)
+        assert all(some in BATCHES for some in segment.batches())
 
 
 def test_a_bad_frame_in_the_middle_costs_that_frame_only(sealed, tmp_path):
@@ -92,7 +93,7 @@ def test_a_bad_frame_in_the_middle_costs_that_frame_only(sealed, tmp_path):
         spoiled = bytearray(sealed)
         spoiled[frames(sealed)[2 + 2 * missing] + place] ^= 0xFF
         segment = read(bytes(spoiled), tmp_path)
-        assert list(segment.batches) == [BATCHES[0], BATCHES[2]]
+        assert list(segment.batches()) == [BATCHES[0], BATCHES[2]]
         damaged, rows = segment.holes
         assert damaged.endswith("are damaged")
         assert rows == f"rows {ROWS[0]} to {ROWS[0] + ROWS[1] - 1} are missing"
@@ -144,5 +145,5 @@ def test_garbage_in_between_never_becomes_rows(sealed, tmp_path_factory, garbage
         segment = read(sealed[:where] + garbage + sealed[where:], tmp_path_factory.mktemp("g"))
     except JournalError:
         return
-    assert all(some in BATCHES for some in segment.batches)
-    assert len(segment.batches) >= len(BATCHES) - 1
+    assert all(some in BATCHES for some in segment.batches())
+    assert len(list(segment.batches())) >= len(BATCHES) - 1

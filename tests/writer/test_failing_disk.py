@@ -25,7 +25,8 @@ from quantlab_collector.contracts.events import Burst, StreamType
 from quantlab_collector.contracts.units import Seconds
 from quantlab_collector.storage import files, recording
 from quantlab_collector.storage.encoder import encode_segment
-from quantlab_collector.storage.journal import SegmentWriter, read_segment
+from quantlab_collector.storage.journal import SegmentWriter
+from quantlab_collector.storage.journal_reading import read_segment
 from quantlab_collector.storage.objects import LocalObjects, StoreFault
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer import disk, encoding, segments
@@ -303,7 +304,7 @@ def test_a_disk_that_fails_at_the_start(manner, error, place, monkeypatch, kept)
 
 def put_aside(folder):
     segments_aside = map(read_segment, (folder / "spool" / "quarantine").glob("*.journal"))
-    return {key for segment in segments_aside for some in segment.batches for key in keys_of(pa.table(some))}
+    return {key for segment in segments_aside for some in segment.batches() for key in keys_of(pa.table(some))}
 
 
 @pytest.mark.parametrize("manner", [{}, {"lasting": math.inf}, {"applied": True}], ids=["once", "for ever", "done"])

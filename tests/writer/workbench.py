@@ -73,11 +73,20 @@ class Bench:
 
 
 def options_with(
-    *, interval=0.05, batch_rows=1000, flush=3600.0, flush_bytes=2**30, min_gap=0.0, spool_bytes=2**40, min_free=0, **storage
+    *,
+    interval=0.05,
+    batch_rows=1000,
+    flush=3600.0,
+    part_rows=1,
+    flush_bytes=2**30,
+    min_gap=0.0,
+    spool_bytes=2**40,
+    min_free=0,
+    **storage,
 ):
     return WriterOptions(
         JournalOptions(Seconds(interval), batch_rows),
-        FlushOptions(Seconds(flush), Bytes(flush_bytes), Seconds(min_gap)),
+        FlushOptions(Seconds(flush), part_rows=part_rows, max_bytes=Bytes(flush_bytes), min_gap=Seconds(min_gap)),
         StorageOptions("", **storage),
         SpoolOptions("", Bytes(spool_bytes), Bytes(min_free)),
     )

@@ -1,0 +1,189 @@
+"""Whatever the budget, a segment becomes the same rows in the same order; and what does not fit into memory does not have to."""
+
+import errno
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantlab_collector.contracts.events import Bbo, Funding, StreamType, Trade
+from quantlab_collector.contracts.layout import date_of_day
+from quantlab_collector.contracts.schemas import RAW, journal_batch, journal_schema
+from quantlab_collector.storage import encoder, journal_reading
+from quantlab_collector.storage import partitions as module
+from quantlab_collector.storage.journal import JournalError, UnreadableJournalError
+from quantlab_collector.storage.journal_reading import abandoned_by, read_segment
+from quantlab_collector.storage.partitions import partitions
+from quantlab_collector.storage.spool import Spool
+from storage.samples import HEADER, T0, batch, bbo, bbo_batch, trade, write_segment
+
+DAY = 86_400_000_000_000
+KINDS = {StreamType.BBO: Bbo, StreamType.TRADE: Trade, StreamType.FUNDING: Funding}
+
+
+def event(stream, exchange, symbol, day, n):
+    at = T0 + day * DAY + n
+    own = {StreamType.BBO: (n, None, n, 1.0), StreamType.TRADE: (n, 1.0, 1, f"id{n}"), StreamType.FUNDING: (n, at)}[stream]
+    return KINDS[stream](at - 7, at, exchange, symbol, *own)
+
+
+BATCHES = st.lists(
+    st.tuples(
+        st.sampled_from(list(KINDS)),
+        st.sampled_from(["x", "y"]),
+        st.lists(st.tuples(st.sampled_from(["A", "B", "C/D", "E"]), st.sampled_from([0, 0, 0, 1, -1])), min_size=1, max_size=30),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None)
+@given(shape=BATCHES, budget=st.integers(1, 20_000), piece=st.integers(1, 40), held=st.sampled_from([0, 2**20]))
+def test_every_row_is_in_its_partition_once_and_in_order_whatever_the_budget(tmp_path_factory, shape, budget, piece, held):
+    expected, batches, n = {}, [], 0
+    for stream, exchange, places in shape:
+        events = []
+        for symbol, day in places:
+            n += 1
+            events.append(event(stream, exchange, symbol, day, n))
+            key = (exchange, stream, symbol, date_of_day((T0 + day * DAY + n) // DAY))
+            expected.setdefault(key, []).append(events[-1])
+        batches.append(journal_batch(journal_schema(exchange, stream), events))
+    folder = tmp_path_factory.mktemp("p")
+    segment = read_segment(write_segment(folder / "a.journal", batches, sealed=True), held=held)
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "GROUP_ROWS", piece)
+        for partition, tables in partitions(segment, budget):
+            key = (partition.exchange, partition.stream, partition.symbol, partition.date)
+            assert key not in found
+            found[key] = pa.concat_tables([table.cast(RAW[partition.stream]) for table in tables]).to_pylist()
+    assert found == {key: [as_row(one, key[1]) for one in events] for key, events in expected.items()}
+
+
+def as_row(one, stream):
+    values = {name: getattr(one, name) for name in one.__struct_fields__}
+    return values | {"stream": stream.value, "stream_version": 1}
+
+
+MANY = [bbo_batch(range(n, n + 40), "ABC"[n // 40 % 3]) for n in range(0, 4000, 40)]
+
+
+@pytest.fixture(params=["one read", "many"])
+def reading(request, monkeypatch):
+    """``read_segment`` of a segment that is small, and of one that is large."""
+    if request.param == "one read":
+        return read_segment
+    monkeypatch.setattr(journal_reading, "STRETCH", 300)
+    return partial(read_segment, held=0)
+
+
+def test_a_large_segment_is_read_as_a_small_one(tmp_path, reading):
+    segment = reading(write_segment(tmp_path / "a.journal", MANY, sealed=True))
+    assert list(segment.batches()) == list(segment.batches()) == MANY
+    assert list(segment.batches(("x", StreamType.BBO))) == MANY
+    assert list(segment.batches(("x", StreamType.TRADE))) == []
+    assert (segment.rows, segment.complete) == (4000, True)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_damage_is_told_alike_however_it_is_read(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("d")
+    path = write_segment(
+        folder / "a.journal", [bbo_batch(range(40)), batch(StreamType.TRADE, [trade(n) for n in range(30)])], sealed=True
+    )
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    kind = data.draw(st.sampled_from(["cut", "flipped", "garbage", "zeros"]))
+    garbage = data.draw(st.binary(min_size=1, max_size=700))
+    path.write_bytes(
+        {
+            "cut": whole[:at],
+            "flipped": whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :],
+            "garbage": whole[:at] + garbage + whole[at:],
+            "zeros": whole[:at] + bytes(len(whole) - at),
+        }[kind]
+    )
+    upto = data.draw(st.none() | st.integers(0, len(whole)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_reading, "STRETCH", data.draw(st.integers(1, 900)))
+        assert outcome(path, upto, held=0) == outcome(path, upto, held=2**20)
+
+
+def outcome(path, upto, held):
+    try:
+        segment = read_segment(path, upto, held)
+    except JournalError as fault:
+        return type(fault), str(fault)
+    told = segment.header, segment.account, segment.footer, segment.holes, segment.rows, dict(segment.sizes), segment.complete
+    return told, list(segment.batches())
+
+
+def test_what_changes_between_two_reads_is_an_error_of_the_disk(tmp_path):
+    path = write_segment(tmp_path / "a.journal", MANY, sealed=True)
+    segment = read_segment(path, held=0)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"ts_recv")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableJournalError, match="not what it gave back") as told:
+        list(segment.batches())
+    assert told.value.errno == errno.EIO
+    path.write_bytes(data[: data.index(b"s_recv")])
+    with pytest.raises(UnreadableJournalError, match="shorter"):
+        list(segment.batches())
+
+
+def test_the_beginning_of_a_segment_tells_what_it_follows(tmp_path, monkeypatch):
+    """Without reading the rest: it may be large, and there may be many."""
+    path = write_segment(tmp_path / "a.journal", MANY)
+    monkeypatch.setattr(journal_reading, "STRETCH", 300)
+    read = []
+    read_at = journal_reading.files.read_at
+    monkeypatch.setattr(journal_reading.files, "read_at", lambda *args: read.append(read_at(*args)) or read[-1])
+    assert abandoned_by(path) is None
+    assert sum(map(len, read)) < 1000 < path.stat().st_size
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    yield spool
+    spool.close()
+
+
+def test_a_very_large_partition_is_one_part_of_several_row_groups(spool, monkeypatch):
+    monkeypatch.setattr(module, "GROUP_ROWS", 500)
+    monkeypatch.setattr(encoder, "partitions", partial(partitions, budget=20_000))
+    monkeypatch.setattr(encoder, "read_segment", partial(read_segment, held=0))
+    kept = []
+    for _ in range(2):
+        pack = encoder.encode_segment(spool, write_segment(spool.journal_path(HEADER.segment), MANY, sealed=True))
+        kept.append(pack.path.read_bytes())
+        pack.path.unlink()
+        pack.path.write_bytes(kept[-1])
+        assert [part.rows for part in pack.manifest.parts] == [1360, 1320, 1320]
+        file = pq.ParquetFile(pa.BufferReader(pack.read_part(pack.manifest.parts[0], 0)))
+        assert [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)] == [520, 520, 320]
+        received = file.read().column("ts_recv").to_pylist()
+        assert received == [T0 + n for n in range(4000) if n // 40 % 3 == 0]
+        assert pack.manifest.parts[0].ts_recv == (received[0], received[-1])
+        pack.path.unlink()
+    assert kept[0] == kept[1]
+
+
+def test_memory_is_bounded_by_the_budget_and_not_by_the_segment(tmp_path):
+    rows = batch(StreamType.BBO, [bbo(n, f"S{n % 60}USDT") for n in range(20_000)])
+    segment = read_segment(write_segment(tmp_path / "a.journal", [rows] * 25, sealed=True), held=0)
+    budget = 2**20
+    usual, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(watched)
+    try:
+        assert sum(table.num_rows for _, tables in partitions(segment, budget) for table in tables) == 500_000
+    finally:
+        pa.set_memory_pool(usual)
+    assert sum(segment.sizes.values()) > 20 * budget
+    assert watched.max_memory() < 5 * budget
