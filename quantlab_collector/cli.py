@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -115,6 +116,9 @@ def _record(config: Config) -> int:
         redact=mask_addresses,
     )
     take_over_logging(log)
+    # What is loaded by now stays for good. The garbage collector would look through all of it again and again, and stop the loop
+    # for some 50 ms each time.
+    gc.freeze()
     try:
         return trio.run(serve, config, log, lambda: pump.dropped)
     except BaseExceptionGroup as group:
