@@ -101,6 +101,19 @@ def part_key(partition: Partition, instance: str, segment: SegmentId) -> str:
     return f"{partition.path}/part-{instance}-{segment}.parquet"
 
 
+_STREAM_PATH = re.compile(r"exchange=([^/]+)/stream=([^/]+)")
+SYMBOL: Final = "/symbol="
+"""What comes before it in the key of a part says the exchange and the stream, and is a path of its own."""
+
+
+def parse_stream_path(path: str) -> tuple[str, StreamType]:
+    """The exchange and the stream of all parts below a path."""
+    match = _STREAM_PATH.fullmatch(path)
+    if match is None:
+        raise ValueError(f"not the path of a stream: {path!r}")
+    return unquote(match[1]), StreamType(match[2])
+
+
 _PART = re.compile(
     r"exchange=([^/]+)/stream=([^/]+)/symbol=([^/]+)/date=(\d{8})/part-([a-z0-9_]+)-(\d+-\d+)\.parquet",
 )

@@ -16,7 +16,7 @@ MANIFEST_VERSION = 1
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """One Parquet file."""
+    """One Parquet file. There may be thousands: the garbage collector need not look at them."""
 
     key: str
     rows: int

@@ -87,7 +87,7 @@ class WriterState:
     files_written: int = 0
     segments_committed: int = 0
     in_flight_uploads: int = 0
-    uploading: dict[str, int] = attrs.field(factory=dict)
+    uploading: dict[object, int] = attrs.field(factory=dict)
     """What the store is being asked for at present, and since when, ns."""
     upload_failures: int = 0
     sealed_segments: int = 0

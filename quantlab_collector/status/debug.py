@@ -53,7 +53,7 @@ def add_debug(app: QuartTrio, snapshot: Callable[[], Snapshot], spool: Inventory
         return json_answer(
             {
                 "stats": storage_stats(now),
-                "uploading": {key: millis(since_ns) for key, since_ns in now.writer.uploading.items()},
+                "uploading": {str(what): millis(since_ns) for what, since_ns in now.writer.uploading.items()},
                 "spool": {name: _folder(folder) for name, folder in found.items()},
             }
         )

@@ -12,7 +12,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+
+StrPath: TypeAlias = Path | str
+"""Where there are thousands of names, a ``Path`` for each costs as much as what is done with it."""
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -22,7 +25,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # ------------------------------------------------------------------------------------------------------------- content
 
 
-def create(path: Path) -> int:
+def create(path: StrPath) -> int:
     """A new file, for its owner only; one that exists or a link is an error, never overwritten."""
     return os.open(path, _CREATE, 0o600)
 
@@ -99,7 +102,7 @@ def close(fd: int) -> None:
     os.close(fd)
 
 
-def write_synced(path: Path, data: bytes | memoryview) -> None:
+def write_synced(path: StrPath, data: bytes | memoryview) -> None:
     """A new file with this content, on the disk when this returns (its name is not: see ``sync_dir``)."""
     fd = create(path)
     try:
@@ -112,17 +115,17 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
 # --------------------------------------------------------------------------------------------------------------- names
 
 
-def rename(source: Path, target: Path) -> None:
+def rename(source: StrPath, target: StrPath) -> None:
     """Give a file another name; what had that name is gone."""
     os.rename(source, target)  # noqa: PTH104 (all go to ``os`` from here)
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: StrPath, target: StrPath) -> None:
     """Give a file a second name, where there is none yet."""
     os.link(source, target)
 
 
-def remove(path: Path, *, missing_ok: bool = False) -> None:
+def remove(path: StrPath, *, missing_ok: bool = False) -> None:
     """Remove a name."""
     try:
         os.unlink(path)  # noqa: PTH108 (all go to ``os`` from here)
@@ -131,7 +134,7 @@ def remove(path: Path, *, missing_ok: bool = False) -> None:
             raise
 
 
-def remove_quietly(path: Path) -> None:
+def remove_quietly(path: StrPath) -> None:
     """Remove what a failed attempt left, as far as that is possible on a disk that has just failed."""
     try:
         os.unlink(path)  # noqa: PTH108 (all go to ``os`` from here)
@@ -183,7 +186,7 @@ def is_plain_file(path: Path) -> bool:
     return stat.S_ISREG(os.lstat(path).st_mode)
 
 
-def sync_dir(path: Path) -> None:
+def sync_dir(path: StrPath) -> None:
     """Have the names in a folder on the disk: without this a file that was created, renamed or removed may be so no more."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Self
@@ -20,7 +21,7 @@ import attrs
 import msgspec
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.layout import SegmentId, parse_part_key
+from quantlab_collector.contracts.layout import SYMBOL, SegmentId, parse_stream_path
 from quantlab_collector.contracts.manifest import Manifest, Part, decode_manifest, encode_manifest
 from quantlab_collector.storage import files
 
@@ -74,12 +75,10 @@ class Pack:
 
 def rows_by_stream(parts: Iterable[Part]) -> dict[tuple[str, StreamType], int]:
     """What the books move when these parts come or go."""
-    rows: dict[tuple[str, StreamType], int] = {}
+    folders: Counter[str] = Counter()
     for part in parts:
-        partition, _, _ = parse_part_key(part.key)
-        key = (partition.exchange, partition.stream)
-        rows[key] = rows.get(key, 0) + part.rows
-    return rows
+        folders[part.key.partition(SYMBOL)[0]] += part.rows
+    return {parse_stream_path(folder): rows for folder, rows in folders.items()}
 
 
 class PackWriter:

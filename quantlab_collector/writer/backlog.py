@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from quantlab_collector.runtime.notices import DrainProgress, Notices
-from quantlab_collector.storage.pack import Pack
+from quantlab_collector.storage.shipment import Shipment
 
 TELL_EVERY: Final = 10.0
 MANY: Final = 2
@@ -23,21 +23,21 @@ class Backlog:
         self._notices = notices
         self._state = notices.state
         self._shown = notices.state.writer
-        self._send, self.packs = trio.open_memory_channel[Pack](math.inf)
-        self._line: deque[Pack] = deque()
+        self._send, self.shipments = trio.open_memory_channel[Shipment](math.inf)
+        self._line: deque[Shipment] = deque()
         self._first_shipped = 0
         """Bytes of the first in the line that are in the store."""
         self.complete = trio.Event()
         """Set when no more will come."""
 
-    async def fill(self, packs: trio.MemoryReceiveChannel[Pack]) -> None:
+    async def fill(self, encoded: trio.MemoryReceiveChannel[Shipment]) -> None:
         """Take what the encoder gives, at once, so that it is counted."""
         with self._send:
-            async for pack in packs:
-                self._line.append(pack)
-                self._shown.backlog_bytes += pack.manifest.bytes
+            async for shipment in encoded:
+                self._line.append(shipment)
+                self._shown.backlog_bytes += shipment.bytes
                 self._show()
-                self._send.send_nowait(pack)
+                self._send.send_nowait(shipment)
         self.complete.set()
 
     def shipped(self, count: int) -> None:
@@ -46,15 +46,15 @@ class Backlog:
         self._shown.shipped_bytes += count
         self._shown.backlog_bytes -= count
 
-    def committed(self) -> None:
+    def done(self) -> None:
         """The first in the line is done with."""
-        self._shown.backlog_bytes -= self._line.popleft().manifest.bytes - self._first_shipped
+        self._shown.backlog_bytes -= self._line.popleft().bytes - self._first_shipped
         self._first_shipped = 0
         self._show()
 
     def _show(self) -> None:
         self._shown.backlog_segments = len(self._line)
-        self._shown.oldest_seal_ns = self._line[0].manifest.sealed if self._line else None
+        self._shown.oldest_seal_ns = self._line[0].sealed if self._line else None
 
     async def tell_progress(self) -> None:
         """Until cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -18,7 +19,9 @@ from quantlab_collector.storage.journal import (
     UnbegunJournalError,
     UnreadableJournalError,
 )
-from quantlab_collector.storage.pack import NewerPackError, Pack
+from quantlab_collector.storage.pack import NewerPackError
+from quantlab_collector.storage.shipment import Shipment
+from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.disk import until_disk_does
 from quantlab_collector.writer.segments import Filled
@@ -30,10 +33,10 @@ BAD_READS: Final = 3
 async def encode_segments(
     context: WriterContext,
     filled: trio.MemoryReceiveChannel[Filled],
-    packs: trio.MemorySendChannel[Pack],
+    shipments: trio.MemorySendChannel[Shipment],
 ) -> None:
     """Run until no more comes. What the disk refuses is tried again until it does not: the journal is still there."""
-    with packs:
+    with shipments:
         async for segment in filled:
             result = await _until_done(context, segment)
             context.state.writer.spool_bytes = await context.threads.encode(context.spool.usage)
@@ -42,12 +45,12 @@ async def encode_segments(
                 context.state.writer.sealed_segments -= segment.rows is not None
                 continue
             if segment.rows is None:
-                context.notices.tell(SegmentRecovered(str(result.segment), result.manifest.rows, result.manifest.holes))
-            packs.send_nowait(result)
+                context.notices.tell(SegmentRecovered(str(result.segment), result.rows.total(), result.holes))
+            shipments.send_nowait(result)
 
 
-async def _until_done(context: WriterContext, segment: Filled) -> Pack | None:
-    async def attempt(number: int) -> Pack | None:
+async def _until_done(context: WriterContext, segment: Filled) -> Shipment | None:
+    async def attempt(number: int) -> Shipment | None:
         return await _encode(context, segment, give_up=number > BAD_READS)
 
     def refused(_: int, fault: OSError, delay: float) -> None:
@@ -58,11 +61,11 @@ async def _until_done(context: WriterContext, segment: Filled) -> Pack | None:
     return result
 
 
-async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Pack | None:
+async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> Shipment | None:
     """The segment's parts; ``None`` when there is nothing to ship."""
     encode, spool, tell = context.threads.encode, context.spool, context.notices.tell
     try:
-        return await encode(encode_segment, spool, segment.path, segment.upto)
+        return await encode(_make_shipment, spool, segment.path, segment.upto)
     except (NewerJournalError, NewerPackError) as fault:
         tell(Quarantined(str(segment.path), f"left where it is: {fault}"))
     except UnbegunJournalError:
@@ -78,13 +81,18 @@ async def _encode(context: WriterContext, segment: Filled, *, give_up: bool) -> 
     return None
 
 
-def _tell_of_damage(context: WriterContext, segment: Filled, result: Pack | None) -> None:
+def _make_shipment(spool: Spool, journal: Path, upto: int | None) -> Shipment | None:
+    pack = encode_segment(spool, journal, upto)
+    return Shipment.of(pack) if pack is not None else None
+
+
+def _tell_of_damage(context: WriterContext, segment: Filled, result: Shipment | None) -> None:
     """What this process had brought to the disk and the disk did not give back is lost, and said to be."""
     if segment.rows is None:
         return
     lost = Counter(segment.rows)
     if result is not None:
-        lost.subtract(result.rows_by_stream())
+        lost.subtract(result.rows)
     for (exchange, stream), count in lost.items():
         if count > 0:
             context.notices.tell(Damaged(exchange, stream, count))

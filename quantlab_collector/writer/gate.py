@@ -57,8 +57,8 @@ class Gate:
         """Whether the store did the last thing that it was asked for, as far as is known."""
         return not self._failures
 
-    async def until_done(self, what: str, work: Callable[[], _R]) -> _R:
-        """Have it done by the store, however often it takes."""
+    async def until_done(self, what: object, work: Callable[[], _R]) -> _R:
+        """Have it done by the store, however often it takes. The text of ``what`` names it, at each moment."""
         while True:  # noqa: ASYNC913 - every way through it waits for the store, in a thread
             try:
                 async with self._slots:
@@ -73,11 +73,11 @@ class Gate:
                 # Told where it happened. Whoever failed goes to the end of the line: one bad file must not hold up the others.
                 continue
 
-    async def at_once(self, what: str, work: Callable[[], _R], call: Call) -> _R:
+    async def at_once(self, what: object, work: Callable[[], _R], call: Call) -> _R:
         """Past the line, and only once: for the rare thing that must not wait behind large files. What it meets, all learn."""
         return await self._try(what, work, call)
 
-    async def _try(self, what: str, work: Callable[[], _R], call: Call) -> _R:
+    async def _try(self, what: object, work: Callable[[], _R], call: Call) -> _R:
         closings = self._closings
         self._shown.in_flight_uploads += 1
         self._shown.uploading[what] = time.time_ns()
@@ -87,7 +87,7 @@ class Gate:
                 self._renewal_due = False
             result: _R = await call(work)
         except StoreFault as fault:
-            self._failed(what, fault, is_news=closings == self._closings)
+            self._failed(str(what), fault, is_news=closings == self._closings)
             raise
         finally:
             self._shown.in_flight_uploads -= 1

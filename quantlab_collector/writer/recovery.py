@@ -13,7 +13,8 @@ import msgspec
 from quantlab_collector.runtime.notices import Notice, Quarantined, RecoveryFailed
 from quantlab_collector.storage.journal import JournalError
 from quantlab_collector.storage.journal_reading import abandoned_by
-from quantlab_collector.storage.pack import NewerPackError, Pack, PackError, load_pack
+from quantlab_collector.storage.pack import NewerPackError, PackError, load_pack
+from quantlab_collector.storage.shipment import Shipment
 from quantlab_collector.storage.spool import Leftovers, Spool
 from quantlab_collector.writer.segments import Filled
 
@@ -27,7 +28,7 @@ _R = TypeVar("_R")
 class Recovered:
     """What is to be done with what was found."""
 
-    packs: tuple[Pack, ...] = ()
+    shipments: tuple[Shipment, ...] = ()
     """Only needs shipping."""
     filled: tuple[Filled, ...] = ()
     """Has to be encoded."""
@@ -47,7 +48,7 @@ def recover(spool: Spool) -> Recovered:
     notices: list[Notice] = [RecoveryFailed(str(path), text) for path, text in left.unreadable]
     notices += [_put_aside(spool, path, reason) for path, reason in left.strangers]
     return Recovered(
-        packs=tuple(_load(spool, left, notices)),
+        shipments=tuple(_load(spool, left, notices)),
         filled=tuple(_filled(left, notices)),
         notices=tuple(notices),
         last_epoch_ms=left.last_epoch_ms,
@@ -62,11 +63,11 @@ def _insist(look: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     return look(*args, **kwargs)
 
 
-def _load(spool: Spool, left: Leftovers, notices: list[Notice]) -> list[Pack]:
+def _load(spool: Spool, left: Leftovers, notices: list[Notice]) -> list[Shipment]:
     found = []
     for path in left.packs:
         try:
-            found.append(_insist(load_pack, path))
+            found.append(Shipment.of(_insist(load_pack, path)))
         except NewerPackError as fault:
             notices.append(Quarantined(str(path), f"left where it is: {fault}"))
         except PackError as fault:

@@ -18,7 +18,7 @@ from quantlab_collector.contracts.events import Burst
 from quantlab_collector.runtime.notices import Notices
 from quantlab_collector.runtime.state import ServiceState
 from quantlab_collector.storage.objects import Objects
-from quantlab_collector.storage.pack import Pack
+from quantlab_collector.storage.shipment import Shipment
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer.batches import write_batches
 from quantlab_collector.writer.context import WriterContext, WriterOptions
@@ -52,15 +52,15 @@ async def run_writer(
     context = WriterContext(spool, objects, state, notices, options, threads, units, epoch_ms)
     state.writer.spool_max_bytes = options.spool.max_bytes
     filled_send, filled_receive = trio.open_memory_channel[Filled](math.inf)
-    packs_send, packs_receive = trio.open_memory_channel[Pack](math.inf)
+    shipments_send, shipments_receive = trio.open_memory_channel[Shipment](math.inf)
     async with trio.open_nursery() as nursery:
         with filled_send:
-            for found in recovered.packs:
-                packs_send.send_nowait(found)
+            for found in recovered.shipments:
+                shipments_send.send_nowait(found)
             for segment in recovered.filled:
                 filled_send.send_nowait(segment)
-            nursery.start_soon(Shipper(context).run, packs_receive, name="shipper")
-            nursery.start_soon(encode_segments, context, filled_receive, packs_send, name="encoder")
+            nursery.start_soon(Shipper(context).run, shipments_receive, name="shipper")
+            nursery.start_soon(encode_segments, context, filled_receive, shipments_send, name="encoder")
             async with trio.open_nursery() as living:
                 living.start_soon(_mark_alive, context, name="sign of life")
                 await write_batches(context, receive, SegmentRoll(context, filled_send))

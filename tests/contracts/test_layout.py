@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.layout import (
+    SYMBOL,
     Partition,
     RawCompression,
     RawFile,
@@ -15,6 +16,7 @@ from quantlab_collector.contracts.layout import (
     owner_key,
     parse_manifest_key,
     parse_part_key,
+    parse_stream_path,
     part_key,
     path_symbol,
 )
@@ -39,6 +41,7 @@ def test_every_key_reads_back_and_stays_below_its_root(symbol, exchange, stream)
     partition = Partition(exchange, stream, symbol, "20261120")
     key = part_key(partition, "a_1", SEGMENT)
     assert parse_part_key(key) == (partition, "a_1", SEGMENT)
+    assert parse_stream_path(key.partition(SYMBOL)[0]) == (exchange, stream)
     components = key.split("/")
     assert len(components) == 5
     assert not any(component in {"", ".", ".."} for component in components)
@@ -75,6 +78,8 @@ def test_what_is_no_key_is_refused(key):
         parse_part_key(key)
     with pytest.raises(ValueError, match="not the key"):
         parse_manifest_key(key)
+    with pytest.raises(ValueError, match="not the path"):
+        parse_stream_path(key)
 
 
 @pytest.mark.parametrize("text", ["1-2", "x", "", "1767280498692-000007.open", "-1-000001"])

@@ -38,7 +38,7 @@ def _file(fd):
 
 
 def _is_unfinished(path):
-    return path.name.endswith(".pack.tmp")
+    return Path(path).name.endswith(".pack.tmp")
 
 
 FILES = "storage.files:"
@@ -49,7 +49,7 @@ POINTS = {
     "event in the buffers": Point(("writer.batches:Buffers.add",)),
     "batches taken": Point(("writer.batches:Buffers.take",)),
     # The journal.
-    "segment created": Point((FILES + "create",), lambda path: path.suffix == ".journal"),
+    "segment created": Point((FILES + "create",), lambda path: Path(path).suffix == ".journal"),
     "segment written": Point(
         (FILES + "write_all",), lambda fd, _: _file(fd).suffix == ".journal", whens=("before", "half", "after")
     ),
@@ -60,20 +60,22 @@ POINTS = {
     "pack created": Point((FILES + "create",), _is_unfinished),
     "pack written": Point((FILES + "write_all",), lambda fd, _: _is_unfinished(_file(fd)), whens=("before", "half", "after")),
     "pack synced": Point((FILES + "sync",), lambda fd: _is_unfinished(_file(fd))),
-    "pack named": Point((FILES + "rename",), lambda _, new: new.suffix == ".pack"),
-    "packs' folder synced": Point((FILES + "sync_dir",), lambda path: path.name == "packs"),
+    "pack named": Point((FILES + "rename",), lambda _, new: Path(new).suffix == ".pack"),
+    "packs' folder synced": Point((FILES + "sync_dir",), lambda path: Path(path).name == "packs"),
     "chain noted": Point(("storage.spool:Spool.follow",)),
-    "journal removed": Point((FILES + "remove_synced",), lambda path: path.suffix == ".journal"),
+    "journal removed": Point((FILES + "remove_synced",), lambda path: Path(path).suffix == ".journal"),
     # The store.
-    "part beside its place": Point((FILES + "write_synced",), lambda path, _: ".parquet#" in path.name, whens=("half", "after")),
-    "part stored": Point((FILES + "rename",), lambda _, new: new.parent.name.startswith("date=") and new.suffix == ".parquet"),
+    "pack opened": Point(("writer.uploads:load_pack",)),
+    "part beside its place": Point((FILES + "write_synced",), lambda path, _: ".parquet#" in str(path), whens=("half", "after")),
+    "part stored": Point((FILES + "rename",), lambda _, new: Path(new).suffix == ".parquet"),
+    "run of parts": Point(("writer.parts:Run.__call__",)),
     "parts settled": Point(("storage.objects.local:LocalObjects.settle",)),
     "manifest stored": Point(
         ("storage.objects.local:LocalObjects.put", "storage.objects.local:LocalObjects.put_new"),
         lambda _, key, __: key.startswith("_manifests/"),
     ),
     "books moved": Point(("writer.uploads:Shipper._commit",)),
-    "pack removed": Point((FILES + "remove",), lambda path: path.suffix == ".pack"),
+    "pack removed": Point((FILES + "remove",), lambda path: Path(path).suffix == ".pack"),
     "claim put": Point(
         ("storage.objects.local:LocalObjects.put", "storage.objects.local:LocalObjects.put_new"),
         lambda _, key, __: key.startswith("_owners/"),
@@ -124,7 +126,7 @@ def _wrapped(real, is_due, when, die):
             return real(*args, **kwargs)
         if when == "half":
             where, data = args
-            fd = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL) if isinstance(where, Path) else where
+            fd = where if isinstance(where, int) else os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             os.write(fd, data[: len(data) // 2])
         if when == "after":
             with suppress(Exception):  # after it, however it ended

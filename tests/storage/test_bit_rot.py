@@ -89,7 +89,7 @@ def test_a_spoiled_pack_is_put_aside_and_never_shipped(spool):
     pack = encode_segment(spool, write_segment(spool.journal_path(HEADER.segment), BATCHES, sealed=True))
     pack.path.write_bytes(pack.path.read_bytes().replace(b'"rows": 40', b'"rows": 41'))
     found = recover(spool)
-    assert found.packs == ()
+    assert found.shipments == ()
     (notice,) = found.notices
     assert notice.reason == "its manifest is damaged"
     assert [path.name.partition("-")[2] for path in spool.quarantined.iterdir()] == [pack.path.name]

@@ -29,6 +29,7 @@ from quantlab_collector.storage import encoder, files, pack
 from quantlab_collector.storage.encoder import encode_segment
 from quantlab_collector.storage.journal import JournalError, SegmentWriter, UnbegunJournalError
 from quantlab_collector.storage.objects import KeyTakenError, LocalObjects
+from quantlab_collector.storage.objects.unsynced import UnsyncedFolders
 from quantlab_collector.storage.pack import PackError, load_pack
 from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer import recovery, segments
@@ -137,8 +138,8 @@ def restart(folder, wrong):
     try:
         found = recover(spool)
         wrong += [f"{notice}" for notice in found.notices]
-        for pack in found.packs:
-            ship(spool, objects, pack, wrong)
+        for shipment in found.shipments:
+            ship(spool, objects, load_pack(shipment.path), wrong)
         for filled in found.filled:
             try:
                 pack = encode_segment(spool, filled.path, filled.upto)
@@ -322,10 +323,10 @@ class InPlace(LocalObjects):
 
     def put(self, key, data):
         path = self.root / key
-        self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         files.make_dirs(path.parent)
         files.remove(path, missing_ok=True)
         files.write_synced(path, data)
+        self._unsynced.add(str(path))
 
 
 class ManifestFirst(LocalObjects):
@@ -388,6 +389,7 @@ MUTANTS = {
     "the journal is removed before its parts are there": [(encoder, "read_segment", _read_and_remove)],
     "the journal is removed, and may come back": [(files, "remove_synced", lambda path: files.remove(path, missing_ok=True))],
     "the store does not sync its folders": Unsettled,
+    "the store does not sync what is around a new folder": [(UnsyncedFolders, "_all_around", lambda *_: [])],
     "the store writes in place": InPlace,
     "the manifest is stored before the parts": ManifestFirst,
 }

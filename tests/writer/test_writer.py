@@ -234,7 +234,7 @@ async def test_what_was_committed_is_adopted_when_it_is_found_again(tmp_path):
     remove = files.remove
 
     def spare(path, **options):
-        if path.suffix == ".pack":
+        if Path(path).suffix == ".pack":
             spared.append((path, path.read_bytes()))
         remove(path, **options)
 

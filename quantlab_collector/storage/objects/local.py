@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from obstore.store import LocalStore
 
 from quantlab_collector.storage import files
 from quantlab_collector.storage.objects.protocol import FaultKind, KeyTakenError, ObjectInfo, StoreFault
+from quantlab_collector.storage.objects.unsynced import UnsyncedFolders
 
 _BESIDE: Final = "#"
 """What follows it is a number. Names that end so are invisible to obstore, and to whoever looks for ``*.parquet``."""
@@ -31,45 +31,52 @@ class LocalObjects:
     def __init__(self, root: Path) -> None:
         self.root = root
         files.make_dirs_synced(root)
+        self._text = str(root)
         self._store = LocalStore(root)
         self._token = secrets.randbelow(10**9)
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._unsynced: set[Path] = set()
-        """Folders with names in them that may not be on the disk."""
+        self._unsynced = UnsyncedFolders(self._text)
 
     def __str__(self) -> str:
-        return str(self.root)
+        return self._text
 
     def put(self, key: str, data: bytes) -> None:
         """Store an object, whole or not at all, replacing what is there."""
+        path = f"{self._text}/{key}"
         try:
-            files.rename(self._beside(key, data), self.root / key)
+            beside = self._beside(path, data)
+            try:
+                files.rename(beside, path)
+            finally:
+                self._unsynced.add(path)
         except OSError as fault:
             raise _fault(fault) from fault
 
     def put_new(self, key: str, data: bytes) -> None:
         """Store an object only where there is none."""
+        path = f"{self._text}/{key}"
         try:
-            beside = self._beside(key, data)
+            beside = self._beside(path, data)
             try:
-                files.link(beside, self.root / key)
+                files.link(beside, path)
             except FileExistsError:
                 raise KeyTakenError(key) from None
             finally:
+                self._unsynced.add(path)
                 files.remove(beside)
         except OSError as fault:
             raise _fault(fault) from fault
 
-    def _beside(self, key: str, data: bytes) -> Path:
+    def _beside(self, path: str, data: bytes) -> str:
         """The object under a name next to its place, synced. Others may be at the same key: no name is used twice."""
-        path = self.root / key
-        files.make_dirs(path.parent)
-        with self._lock:
-            self._unsynced.update(folder for folder in path.parents if folder.is_relative_to(self.root))
-        beside = path.with_name(f"{path.name}{_BESIDE}{self._token}{next(self._numbers):06d}")
+        beside = f"{path}{_BESIDE}{self._token}{next(self._numbers):06d}"
         try:
-            files.write_synced(beside, data)
+            try:
+                files.write_synced(beside, data)
+            except FileNotFoundError:  # the folder is missing, which is rare: others are not asked for it first
+                self._unsynced.made(path)
+                files.make_dirs(Path(path).parent)
+                files.write_synced(beside, data)
         except OSError:
             files.remove_quietly(beside)
             raise
@@ -77,16 +84,9 @@ class LocalObjects:
 
     def settle(self) -> None:
         """Have the names of everything that was put so far on the disk."""
-        with self._lock:
-            # What is put from here on, by another thread, belongs to the next time.
-            folders, self._unsynced = self._unsynced, set()
         try:
-            for folder in tuple(folders):
-                files.sync_dir(folder)
-                folders.remove(folder)
+            self._unsynced.sync()
         except OSError as fault:
-            with self._lock:
-                self._unsynced |= folders
             raise _fault(fault) from fault
 
     def get(self, key: str) -> bytes:
