@@ -16,8 +16,8 @@ from quantlab_collector.contracts.events import Trade
 
 PER_SYMBOL: Final = 200
 IN_TOTAL: Final = 2_000
-"""They stay in the processor's cache. Of ten thousand each one that has to go is fetched from memory first, which takes longer than
-all else that is done with it."""
+"""So many stay in the processor's cache. Of ten thousand, each one that has to go would be fetched from memory first, which takes
+longer than all else that is done with it."""
 SPAN_NS: Final = 3600 * 1_000_000_000
 SYMBOLS: Final = 2_000
 """An exchange says what a symbol is called; more than this are not kept."""
