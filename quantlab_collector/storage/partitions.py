@@ -19,7 +19,7 @@ from quantlab_collector.contracts.layout import DAY_NS, Partition, date_of_day
 from quantlab_collector.contracts.schemas import RAW
 from quantlab_collector.storage.journal_reading import Source
 
-BUDGET: Final = 48 * 1024 * 1024
+BUDGET: Final = 24 * 1024 * 1024
 """Bytes of journal whose rows are in memory at the same time."""
 GROUP_ROWS: Final = 1_048_576
 """A partition that is larger than the budget comes in tables of about so many rows."""
