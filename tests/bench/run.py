@@ -2,7 +2,7 @@
 
     python tests/bench/run.py                                 all receivers on the same wire, and how the service compares
     python tests/bench/run.py --only wire service --symbols 150
-    python tests/bench/run.py --sustained                     the service at 60 % of its highest rate for a minute
+    python tests/bench/run.py --sustained                     the service at 60 % of its highest rate for three minutes
     python tests/bench/run.py --growth                        10, 150 and 1,500 symbols at the same rate
     python tests/bench/run.py --minutes 60                    one long run, by tenths
 
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=ROWS, default=[name for name, row in ROWS.items() if not row.spare])
     parser.add_argument("--transport", nargs="+", choices=(PLAIN, TLS), default=(PLAIN, TLS))
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--sustained", type=float, nargs="?", const=60.0, metavar="SECONDS", help="default: %(const)s")
+    modes.add_argument("--sustained", type=float, nargs="?", const=180.0, metavar="SECONDS", help="default: %(const)s")
     modes.add_argument("--growth", type=float, nargs="?", const=300.0, metavar="SECONDS", help="of each run; default: %(const)s")
     modes.add_argument("--minutes", type=float)
     parser.add_argument("--folder", type=Path, help="where to record, if not where temporary files are: the disk matters")

@@ -77,9 +77,12 @@ def test_a_target_is_kept_up_to_itself(value, kept):
     assert figure.line.endswith("kept" if kept else "MISSED")
 
 
-def looks(rss):
+MEMORY = "RSS of the second half to the first, from the second minute on"
+
+
+def looks(rss, every=20.0):
     return [
-        Look(float(at), at * 0.5, mb, 20, 0, *(("/metrics", at / 1e3) if at % 2 else ("/status", 0.03)))
+        Look(at * every, at * 0.5, mb, 20, 0, *(("/metrics", at / 1e3) if at % 2 else ("/status", 0.03)))
         for at, mb in enumerate(rss)
     ]
 
@@ -87,13 +90,18 @@ def looks(rss):
 def test_a_steady_load_is_judged_by_its_worst():
     slow = Distribution((0.01, 0.05, 0.5), (998, 0, 2, 0), 5.0)
     endless = Distribution((0.01, 0.05, 0.5), (980, 0, 0, 20), 5.0)
-    sample = attrs.evolve(SAMPLE, seen=Seen(endless, slow, looks([100.0, 100.0, 105.0, 110.0, 120.0, 120.0])))
+    sample = attrs.evolve(SAMPLE, seen=Seen(endless, slow, looks([50.0, 50.0, 50.0, 100.0, 100.0, 120.0, 120.0])))
     figures = named(verdict.sustained(sample))
     assert figures["loop stall p99.9"].value == 500
     assert figures["receive → synced p99"].kept is False
-    assert figures["RSS of the last third to the first"].value == pytest.approx(1.2)
+    assert figures[MEMORY].value == pytest.approx(1.2)
     assert figures["/metrics p99"].value == pytest.approx(5.0)
     assert [figures["/metrics p99"].kept, figures["/status p99"].kept] == [True, False]
+
+
+def test_a_run_without_a_second_minute_says_nothing_of_memory():
+    figures = named(verdict.sustained(attrs.evolve(SAMPLE, seen=Seen(QUICK, QUICK, looks([50.0, 100.0], every=5.0)))))
+    assert figures[MEMORY].kept is None
 
 
 def test_growth_compares_the_most_with_the_fewest():

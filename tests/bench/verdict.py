@@ -10,7 +10,7 @@ import attrs
 from measure import Sample
 from receivers import BARE, BARE_RAW, CRYPTOFEED, PICOWS, SERVICE, TRIO
 from results import PLAIN, TLS, Result, find
-from watching import PAGES
+from watching import PAGES, Look
 
 from quantlab_collector.runtime.histograms import Distribution
 
@@ -70,7 +70,9 @@ STALL, SYNCED, RSS, ANSWER = 0.05, 1.2, 300.0, 0.020
 GROWN = 1.25
 """CPU per event with 1,500 symbols, to that with ten, at most."""
 FLAT = 1.1
-"""The last third of a run, to the first, at most."""
+"""The last third of a run, to the first, at most; and of memory half to half."""
+SETTLED = 60.0
+"""Seconds after which the first segment is sealed, at the latest."""
 
 
 def sustained(sample: Sample) -> Iterator[Figure]:
@@ -79,7 +81,7 @@ def sustained(sample: Sample) -> Iterator[Figure]:
     yield _latency("loop stall p99.9", sample.seen.loop_lag, 0.999, STALL)
     yield _latency("receive → synced p99", sample.seen.to_sync, 0.99, SYNCED)
     yield Figure("RSS at its highest", sample.rss_mb, RSS, "MB")
-    yield Figure("RSS of the last third to the first", _flatness([look.rss_mb for look in sample.seen.looks]), FLAT)
+    yield _growth_of_memory(sample.seen.looks)
     for page in PAGES:
         times = sample.seen.answer_times(page)
         yield Figure(f"{page} p99", quantile(times, 0.99) * 1e3 if times else None, ANSWER * 1e3, "ms")
@@ -97,7 +99,7 @@ def steadiness(sample: Sample) -> Iterator[Figure]:
     """Many minutes."""
     looks = sample.seen.looks
     yield Figure("dropped", sample.lost, 0, "events")
-    yield Figure("RSS of the last third to the first", _flatness([look.rss_mb for look in looks]), FLAT)
+    yield _growth_of_memory(looks)
     yield Figure(
         "CPU of the last third to the first", _flatness([after.cpu - before.cpu for before, after in pairwise(looks)]), FLAT
     )
@@ -113,6 +115,14 @@ def _latency(text: str, seen: Distribution, share: float, target: float) -> Figu
     """In ms. Beyond the last bound nothing is known but that it is too long."""
     value = seen.quantile(share)
     return Figure(text, math.inf if value is None else value * 1e3, target * 1e3, "ms")
+
+
+def _growth_of_memory(looks: Sequence[Look]) -> Figure:
+    """Until the first segment has become Parquet, nothing of what that takes is in memory."""
+    settled = [look.rss_mb for look in looks if look.at - looks[0].at >= SETTLED]
+    half = len(settled) // 2
+    value = sum(settled[-half:]) / sum(settled[:half]) if half else None
+    return Figure("RSS of the second half to the first, from the second minute on", value, FLAT, why_not="too short a run")
 
 
 def _flatness(values: Sequence[float]) -> float:
