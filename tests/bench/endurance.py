@@ -43,7 +43,7 @@ def sustain(options: argparse.Namespace) -> Report:
         highest = _highest_rate(source, options)
         rate = options.rate or highest * SHARE
         tell(f"highest rate: {highest:,.0f} messages/s; now {rate:,.0f}/s for {options.sustained} s")
-        watched = collector(watch=partial(Onlooker, every=0.25, pages=PAGES))
+        watched = collector(watch=partial(Onlooker, every=0.1, pages=PAGES))
         sample = _play(watched, source, rate, options.sustained, options)
     lines = [
         ("", "figure"),
