@@ -74,8 +74,7 @@ class Listener(WSListener):
             next_funding.append(data.T)
 
 
-async def receive(plan: dict[str, Any], connection: dict[str, Any], store: Store) -> None:
-    listener = Listener(connection["requests"], store)
+async def _receive(plan: dict[str, Any], connection: dict[str, Any], listener: WSListener) -> None:
     transport, _ = await ws_connect(lambda: listener, connection["url"], ssl_context=tls(plan))
     try:
         await transport.wait_disconnected()
@@ -83,10 +82,11 @@ async def receive(plan: dict[str, Any], connection: dict[str, Any], store: Store
         transport.disconnect()
 
 
-async def main() -> None:
+async def record(store_of: type, listener_of: type) -> None:
+    """Receive until told to stop, and store what there is."""
     plan = read_plan()
-    store = Store(plan["symbols"])
-    connections = (receive(plan, connection, store) for connection in plan["connections"])
+    store = store_of(plan["symbols"])
+    connections = (_receive(plan, each, listener_of(each["requests"], store)) for each in plan["connections"])
     await until_told(*connections, write_regularly(store.all))
     for columns in store.all:
         columns.write()
@@ -94,4 +94,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main())
+    run(record(Store, Listener))

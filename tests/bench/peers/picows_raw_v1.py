@@ -6,15 +6,14 @@ So a mark price is two rows, times are nanoseconds, ids are texts, and each row 
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from columns import Columns, write_regularly
-from common import read_plan, report, run, tls, until_told
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from columns import Columns
+from common import run
+from picows import WSFrame, WSTransport
+from picows_parquet import Listener, record
 from typed import AggTrade, BookTicker, decode
 
 _CONSTANT = {"exchange": pa.string(), "symbol": pa.string(), "stream": pa.string(), "stream_version": pa.int8()}
@@ -62,7 +61,7 @@ class RawColumns(Columns):
             column.clear()
 
 
-class Store:
+class RawStore:
     """All columns, by stream and symbol."""
 
     def __init__(self, symbols: list[str]) -> None:
@@ -73,15 +72,7 @@ class Store:
         self.messages = 0
 
 
-class Listener(WSListener):
-    def __init__(self, requests: list[str], store: Store) -> None:
-        self.requests = requests
-        self.store = store
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        for request in self.requests:
-            transport.send(WSMsgType.TEXT, request.encode())
-
+class RawListener(Listener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
             data = decode(frame.get_payload_as_memoryview()).data
@@ -118,23 +109,5 @@ class Listener(WSListener):
             next_funding.append(data.T * 1_000_000)
 
 
-async def receive(plan: dict[str, Any], connection: dict[str, Any], store: Store) -> None:
-    transport, _ = await ws_connect(partial(Listener, connection["requests"], store), connection["url"], ssl_context=tls(plan))
-    try:
-        await transport.wait_disconnected()
-    finally:
-        transport.disconnect()
-
-
-async def main() -> None:
-    plan = read_plan()
-    store = Store(plan["symbols"])
-    connections = (receive(plan, connection, store) for connection in plan["connections"])
-    await until_told(*connections, write_regularly(store.all))
-    for columns in store.all:
-        columns.write()
-    report(store.messages)
-
-
 if __name__ == "__main__":
-    run(main())
+    run(record(RawStore, RawListener))
