@@ -21,8 +21,8 @@ from quantlab_collector.storage.journal_reading import Source
 
 BUDGET: Final = 24 * 1024 * 1024
 """Bytes of journal whose rows are in memory at the same time."""
-GROUP_ROWS: Final = 1_048_576
-"""A partition that is larger than the budget comes in tables of about so many rows."""
+GROUP_ROWS: Final = 131_072
+"""Of a row group, at most; and a partition that is larger than the budget comes in tables of about so many rows."""
 _COUNTED_AT_ONCE: Final = 1_048_576
 _DAY: Final = 1 << 32
 """What a partition's number grows by in a day; below it is the number of the symbol. Small numbers are sorted by counting."""
