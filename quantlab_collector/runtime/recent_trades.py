@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
@@ -28,15 +28,14 @@ class RecentTrades:
 
     def __init__(self) -> None:
         self._rings: dict[str, deque[Trade]] = {}
-        self._append: dict[str, Callable[[Trade], None]] = {}
         self._share = PER_SYMBOL
 
     def add(self, trades: Iterable[Any]) -> None:
         """Take trades as they come."""
-        append = self._append
+        rings = self._rings
         for trade in trades:
             try:
-                append[trade.symbol](trade)
+                rings[trade.symbol].append(trade)
             except KeyError:
                 self._open(trade)
 
@@ -44,14 +43,12 @@ class RecentTrades:
         rings = self._rings
         if len(rings) >= SYMBOLS:
             return
-        ring = rings[trade.symbol] = deque([trade], self._share)
-        self._append[trade.symbol] = ring.append
+        rings[trade.symbol] = deque([trade], self._share)
         share = min(PER_SYMBOL, IN_TOTAL // len(rings))
         if share < self._share:
             self._share = share
             for symbol, ring in rings.items():
                 rings[symbol] = deque(ring, share)
-            self._append.update((symbol, ring.append) for symbol, ring in rings.items())
 
     def newest(self, now_ns: int, limit: int, *, symbol: str | None = None, exchange: str | None = None) -> list[Trade]:
         """The newest first, by the time at which they were received; none that is older than an hour."""

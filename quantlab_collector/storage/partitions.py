@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -112,19 +112,27 @@ def bounds(column: pa.Array | pa.ChunkedArray) -> tuple[int, int]:
 def _counts(numbered: Iterable[Numbered]) -> Counter[int]:
     """How many rows each partition has."""
     counts: Counter[int] = Counter()
-    waiting: list[pa.Array] = []
-    for _, numbers in numbered:
-        waiting.append(numbers)
-        if sum(map(len, waiting)) >= _COUNTED_AT_ONCE:
-            _count(waiting, counts)
-            waiting = []
-    _count(waiting, counts)
+    for piece in _pieces(((numbers, numbers) for _, numbers in numbered), _COUNTED_AT_ONCE):
+        found = pc.value_counts(pa.chunked_array([numbers for _, numbers in piece], pa.int64()))
+        counts.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
     return counts
 
 
-def _count(numbers: list[pa.Array], counts: Counter[int]) -> None:
-    found = pc.value_counts(pa.chunked_array(numbers, pa.int64()))
-    counts.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+_T = TypeVar("_T")
+
+
+def _pieces(numbered: Iterable[tuple[_T, pa.Array]], least: int) -> Iterator[list[tuple[_T, pa.Array]]]:
+    """The same in order, about so many rows at a time."""
+    piece: list[tuple[_T, pa.Array]] = []
+    rows = 0
+    for item in numbered:
+        piece.append(item)
+        rows += len(item[1])
+        if rows >= least:
+            yield piece
+            piece, rows = [], 0
+    if piece:
+        yield piece
 
 
 def _groups(counts: Counter[int], room: int) -> Iterator[tuple[int, int]]:
@@ -179,19 +187,9 @@ def _order(keys: pa.Array) -> tuple[pa.Array | None, list[tuple[int, int]]]:
 
 def _in_pieces(numbers: Numbers, numbered: Iterable[Numbered]) -> Iterator[pa.Table]:
     """The rows of a single partition, so many at a time."""
-    piece: list[Numbered] = []
-    for batch, keys in numbered:
-        piece.append((batch, keys))
-        if sum(len(some) for _, some in piece) >= GROUP_ROWS:
-            yield from _one_table(numbers, piece)
-            piece = []
-    if piece:
-        yield from _one_table(numbers, piece)
-
-
-def _one_table(numbers: Numbers, piece: list[Numbered]) -> Iterator[pa.Table]:
-    for _, tables in _brought_together(numbers, piece):
-        yield from tables
+    for piece in _pieces(numbered, GROUP_ROWS):
+        for _, tables in _brought_together(numbers, piece):
+            yield from tables
 
 
 def _columns(stream: StreamType, numbered: Iterable[Numbered]) -> tuple[dict[str, list[pa.Array]], list[pa.Array]]:
