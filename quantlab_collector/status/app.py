@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import trio
-from hypercorn.typing import ASGISendCallable
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Response, request
 from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
-from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException, NotFound
 
 from quantlab_collector.runtime.health import Standing
@@ -77,20 +75,7 @@ def _guard(app: QuartTrio, hosts: HostList) -> None:
 
     @app.before_request
     def refuse() -> Response | None:
-        names = request.headers.getlist("Host")
-        server = request.scope.get("server")
-        if len(names) != 1 or not hosts.allows(names[0], server[0] if server else None):
-            return _json({"error": "this service does not go by that name"}, 421)
-        if request.scope["http_version"] not in VERSIONS:
-            return _json({"error": "HTTP/1.1 only"}, 505)
-        if request.method not in METHODS:
-            return _json({"error": "this interface only reads"}, 405, {"Allow": ", ".join(METHODS)})
-        path = request.scope["path"]
-        if not path.startswith("/"):
-            return _json({"error": "a path is asked for, not an address"}, 400)
-        if path.startswith("//"):
-            raise NotFound  # the router would pass over slashes at the front
-        return None
+        return _refusal(hosts)
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> Response:
@@ -98,18 +83,29 @@ def _guard(app: QuartTrio, hosts: HostList) -> None:
 
     @app.after_request
     def protect(response: ResponseTypes) -> ResponseTypes:
-        _protect(response)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
-    @app.after_websocket
-    def protect_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
-        """No WebSocket is opened here; what says so is an answer like any other."""
-        return None if response is None else protect(response)
 
-
-def _protect(response: ResponseTypes) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+def _refusal(hosts: HostList) -> Response | None:
+    """What is answered to a request that is not let in; ``None`` to any other."""
+    names = request.headers.getlist("Host")
+    server = request.scope.get("server")
+    if len(names) != 1 or not hosts.allows(names[0], server[0] if server else None):
+        return _json({"error": "this service does not go by that name"}, 421)
+    if request.scope["http_version"] not in VERSIONS:
+        return _json({"error": "HTTP/1.1 only"}, 505)
+    if request.method not in METHODS:
+        return _json({"error": "this interface only reads"}, 405, {"Allow": ", ".join(METHODS)})
+    if "Upgrade" in request.headers:
+        return _json({"error": "no other protocol is spoken here"}, 400)
+    path = request.scope["path"]
+    if not path.startswith("/"):
+        return _json({"error": "a path is asked for, not an address"}, 400)
+    if path.startswith("//"):
+        raise NotFound  # the router would pass over slashes at the front
+    return None
 
 
 def _add_pages(app: QuartTrio, snapshot: Callable[[], Snapshot], health: Callable[[], Standing]) -> None:
@@ -154,24 +150,18 @@ def _metrics(form: Form, snapshot: Snapshot, standing: Standing) -> Response:
     return answer
 
 
-class _FinishedConnection(TrioASGIHTTPConnection):
-    """Lets the last send of an answer finish.
+class _Request(TrioASGIHTTPConnection):
+    """A request that is answered in the task that asks: nobody waits for its body, or for its client to go."""
 
-    Without this, the disconnect which that send provokes cancels it half-way: the connection then never counts as idle, and a
-    stop waits for it.
-    """
-
-    async def handle_request(self, nursery: trio.Nursery, request: TrioRequest, send: ASGISendCallable) -> None:  # type: ignore[override]
-        response = await self.app.handle_request(request)
-        with trio.move_on_after(5, shield=True):
-            await self._send_response(send, response)
-        nursery.cancel_scope.cancel()
+    async def __call__(self, _: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """From the scope to the answer."""
+        await self._send_response(send, await self.app.handle_request(self._create_request_from_scope(send)))
 
 
 class StatusApp(QuartTrio):
     """Quart, where what is asked waits for its turn, and is answered in this thread."""
 
-    asgi_http_class = _FinishedConnection
+    asgi_http_class = _Request
     budget: Budget
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -183,7 +173,6 @@ class StatusApp(QuartTrio):
         """Quart would call plain functions in threads. These are short and look at the state: they belong where the state is."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            await trio.lowlevel.checkpoint()
             began = time.perf_counter()
             answer = func(*args, **kwargs)
             self.budget.spend(time.perf_counter() - began)

@@ -26,7 +26,7 @@ class FlushOptions:
     """Table ``[flush]``: when a segment is sealed and becomes Parquet."""
 
     interval: Seconds = Seconds(60.0)
-    """At the earliest; the first one of a process at the latest."""
+    """At the earliest; the first one of a process at the latest, unless it would become very many files."""
     max_interval: Seconds = Seconds(900.0)
     """At the latest, if it is longer than ``interval``."""
     part_rows: int = 5_000

@@ -17,6 +17,9 @@ from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.contracts.schemas import identity
 from quantlab_collector.writer.options import FlushOptions
 
+EARLY_PARTS: Final = 1_000
+"""So many files are soon made, and the first segment of a process may have them early. Twice as many take twice as long, and are
+worth half as much."""
 LARGE: Final = 4
 """A quarter of the largest size is enough where parts are worth it: there is nothing to gain from more, and it takes longer."""
 
@@ -45,6 +48,20 @@ class Filling:
     def rows_of_a_part(self) -> float:
         """On average."""
         return self.rows.total() / max(self.parts, 1)
+
+
+def first_latest(options: FlushOptions, parts: int, luck: float) -> float:
+    """When the first segment of a process is sealed at the latest, in seconds. ``luck`` is between a half and one.
+
+    It is a short one: who has just started wants to see files. And collectors that were started together need not ship together
+    for ever after.
+    """
+    return min(options.interval * max(1.0, parts / EARLY_PARTS) * luck, usual_latest(options))
+
+
+def usual_latest(options: FlushOptions) -> float:
+    """When the others are."""
+    return max(options.interval, options.max_interval)
 
 
 def is_due(options: FlushOptions, *, age: float, size: int, rows_of_a_part: float, latest: float) -> bool:

@@ -22,7 +22,7 @@ from quantlab_collector.runtime.obstacles import Obstacle, obstacle_of
 from quantlab_collector.storage import files
 from quantlab_collector.storage.journal import Abandoned, SegmentHeader, SegmentWriter
 from quantlab_collector.writer.context import WriterContext
-from quantlab_collector.writer.sealing import Filling, is_due
+from quantlab_collector.writer.sealing import Filling, first_latest, is_due, usual_latest
 
 PATIENCE: Final = 1.0
 """Seconds between two attempts on a disk that refuses."""
@@ -67,9 +67,8 @@ class SegmentRoll:
         # A cancellation between taking batches and writing them must not lose them: they stay here until they are written.
         self._waiting: list[pa.RecordBatch] = []
         self._opened = 0.0
-        # The first segment is a short one: who has just started wants to see files, and a store that refuses should be known
-        # early. And collectors that were started together need not ship together for ever after.
-        self._first_until: float | None = context.options.flush.interval * random.uniform(0.5, 1.0)  # noqa: S311 (nobody's secret)
+        self._first_luck: float | None = random.uniform(0.5, 1.0)  # noqa: S311 (nobody's secret)
+        """``None`` once the first segment is sealed."""
         self._hindered_since = 0.0
 
     # ------------------------------------------------------------------------------------------------------- writing
@@ -158,7 +157,7 @@ class SegmentRoll:
             return False
         account_told(self._state, told)
         self._pass_on(self._take_writer(writer))
-        self._first_until = None
+        self._first_luck = None
         return True
 
     def _due(self) -> bool:
@@ -174,11 +173,11 @@ class SegmentRoll:
 
     def _latest(self) -> float:
         options = self._context.options.flush
-        if self._first_until is not None:
-            return self._first_until
         if self._shown.obstacle is not None:
             return options.interval  # nothing is added to it, and shipping it makes room
-        return max(options.interval, options.max_interval)
+        if self._first_luck is not None:
+            return first_latest(options, self._filling.parts, self._first_luck)
+        return usual_latest(options)
 
     def _has_news(self) -> bool:
         return account(self._state).has_news

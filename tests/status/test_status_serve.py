@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +18,7 @@ from quart_trio import QuartTrio
 
 from quantlab_collector.runtime.health import Standing
 from quantlab_collector.runtime.state import Snapshot
-from quantlab_collector.status import serve
+from quantlab_collector.status import conversation, serve
 from quantlab_collector.status.app import HEADERS, create_app
 from quantlab_collector.status.options import StatusOptions
 from quantlab_collector.status.serve import serve_status
@@ -36,7 +39,7 @@ async def server(app: QuartTrio) -> AsyncIterator[Server]:
 @pytest.fixture
 async def quick(monkeypatch, app: QuartTrio) -> AsyncIterator[Server]:
     """A server that soon closes what is idle, so that a test can read to the end."""
-    monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
+    monkeypatch.setattr(conversation, "IDLE_LIMIT", 0.1)
     async with serving(app) as server:
         yield server
 
@@ -75,6 +78,56 @@ async def test_a_scraper_keeps_its_connection(server: Server) -> None:
             answer = await read_answer(stream)
             assert answer.startswith(b"HTTP/1.1 200")
             assert b"\nquantlab_events_received_total{" in answer
+
+
+async def test_an_answer_has_a_date(server: Server) -> None:
+    head = (await server.get("/health")).partition(b"\r\n\r\n")[0]
+    (line,) = (line for line in head.split(b"\r\n") if line.lower().startswith(b"date: "))
+    assert abs(parsedate_to_datetime(line[6:].decode()) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_questions_that_come_together_are_answered_in_order(server: Server) -> None:
+    answer = await server.send(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    first, second, third = answer.split(b"HTTP/1.1 200")[1:]
+    assert b'{"status":"ok"' in first
+    assert second.endswith(b"\r\n\r\n")
+    assert b'{"state":' in third
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"])
+async def test_who_sends_a_body_is_answered_and_has_to_go(server: Server, body: bytes) -> None:
+    """Or what follows could be taken for a question of somebody else, whom a proxy speaks for."""
+    answer = await server.send(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + body + b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+class _Steps(trio.abc.Instrument):
+    """How often each task had its turn."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count[task.name] += 1
+
+
+async def test_an_answer_takes_few_turns_of_the_loop(server: Server) -> None:
+    """Each turn is full of the recording's work, and the answer waits for all of it."""
+    async with await server.connect() as stream:
+        steps = _Steps()
+        trio.lowlevel.add_instrument(steps)
+        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await read_answer(stream)
+        trio.lowlevel.remove_instrument(steps)
+    del steps.count[trio.lowlevel.current_task().name]
+    assert steps.count.total() <= 8, steps.count
 
 
 @pytest.mark.parametrize("path", ["//metrics", "/../metrics", "/%2e%2e/metrics", "/metrics/", "/" + "x" * 8192, "/%00"])
@@ -186,7 +239,7 @@ async def test_a2_http_2_gets_nowhere(quick: Server, caplog, request_bytes: byte
 async def test_stop_with_idle_connections(monkeypatch, app: QuartTrio) -> None:
     """One that asked and waits, one that never asked, one in the middle of its question: no limit is waited for."""
     monkeypatch.setattr(serve, "GRACE", 60)
-    monkeypatch.setattr(serve, "IDLE_LIMIT", 60)
+    monkeypatch.setattr(conversation, "IDLE_LIMIT", 60)
     async with (
         serving(app) as server,
         await server.connect() as asked,
@@ -203,7 +256,7 @@ async def test_stop_with_idle_connections(monkeypatch, app: QuartTrio) -> None:
 
 
 async def test_a1_a_client_that_does_not_read_cannot_hold_up_the_stop(monkeypatch, app: QuartTrio) -> None:
-    monkeypatch.setattr(serve, "WRITE_LIMIT", 0.2)
+    monkeypatch.setattr(conversation, "WRITE_LIMIT", 0.2)
     async with serving(app) as server, await server.connect() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with trio.move_on_after(0.5), suppress(trio.BrokenResourceError):
@@ -260,7 +313,7 @@ async def test_a3_there_are_so_many_seats(monkeypatch, app: QuartTrio) -> None:
 
 async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
     monkeypatch.setattr(serve, "SEATS", 2)
-    monkeypatch.setattr(serve, "IDLE_LIMIT", 60)
+    monkeypatch.setattr(conversation, "IDLE_LIMIT", 60)
     async with serving(app) as server:
         for _ in range(5):
             async with await server.connect() as stream:
@@ -271,7 +324,7 @@ async def test_who_has_gone_needs_no_seat(monkeypatch, app: QuartTrio) -> None:
 
 
 async def test_a1_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -> None:
-    monkeypatch.setattr(serve, "IDLE_LIMIT", 0.1)
+    monkeypatch.setattr(conversation, "IDLE_LIMIT", 0.1)
     async with serving(app) as server:
         async with await server.connect() as silent, await server.connect() as slow, await server.connect() as asked:
             await slow.send_all(b"GET /health HTTP/1.1\r\nHo")
@@ -285,12 +338,12 @@ async def test_a1_who_says_nothing_loses_the_seat(monkeypatch, app: QuartTrio) -
 
 
 async def test_a10_an_error_of_one_connection_stays_there(monkeypatch, app: QuartTrio, caplog) -> None:
-    async def broken(self) -> None:
+    async def broken(self, request) -> None:
         raise RuntimeError("a bug")
 
     async with serving(app) as server:
         with monkeypatch.context() as patch:
-            patch.setattr(serve.TCPServer, "run", broken)
+            patch.setattr(conversation.Conversation, "_answer", broken)
             assert await server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
         assert (await server.get("/health")).startswith(b"HTTP/1.1 200")
     (record,) = caplog.records

@@ -15,7 +15,7 @@ from quantlab_collector.storage.spool import Spool
 from quantlab_collector.writer import segments
 from quantlab_collector.writer.context import WriterContext
 from quantlab_collector.writer.options import FlushOptions
-from quantlab_collector.writer.sealing import Filling, is_due
+from quantlab_collector.writer.sealing import Filling, first_latest, is_due
 from quantlab_collector.writer.segments import SegmentRoll
 from quantlab_collector.writer.threads import Threads
 from storage.samples import bbo, bbo_batch
@@ -44,6 +44,26 @@ OPTIONS = FlushOptions(Seconds(60), Seconds(900), part_rows=4000, max_bytes=Byte
 )
 def test_when_a_segment_is_due(age, size, rows_of_a_part, latest, due):
     assert is_due(OPTIONS, age=age, size=size, rows_of_a_part=rows_of_a_part, latest=latest) is due
+
+
+@pytest.mark.parametrize(
+    ("parts", "luck", "latest"),
+    [
+        (0, 1.0, 60),
+        (1, 0.5, 30),
+        (1000, 1.0, 60),  # so many are soon made
+        (6000, 1.0, 360),
+        (6000, 0.5, 180),
+        (18_000, 1.0, 900),  # as long as any other
+    ],
+)
+def test_the_first_segment_waits_longer_the_more_files_it_becomes(parts, luck, latest):
+    assert first_latest(OPTIONS, parts, luck) == latest
+
+
+def test_where_every_segment_is_short_the_first_one_is_no_longer():
+    options = FlushOptions(Seconds(60), Seconds(1))
+    assert first_latest(options, 50_000, 1.0) == 60
 
 
 FILLINGS = {
