@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import attrs
@@ -12,6 +12,7 @@ from receivers import BARE, BARE_RAW, CRYPTOFEED, PICOWS, SERVICE, TRIO
 from results import PLAIN, TLS, Result, find
 from watching import PAGES, Look
 
+from quantlab_collector.contracts.events import StreamType
 from quantlab_collector.runtime.histograms import Distribution
 
 PEERS = (
@@ -61,6 +62,16 @@ def comparison(results: list[Result], missing: dict[str, str]) -> Iterator[Figur
         other = find(results, SERVICE, exchange, PLAIN)
         value = other.middle.per_event / binance.middle.per_event if binance and other else None
         yield Figure(f"plain, an event, {exchange} to binance", value, OTHER_EXCHANGES)
+
+
+BYTES = {StreamType.BBO: 0.45, StreamType.TRADE: 0.6}
+"""Of all recordings together, to those of the Parquet writer's defaults, at most."""
+
+
+def sizes(ratios: Mapping[StreamType, float]) -> Iterator[Figure]:
+    """What events take on the disk."""
+    for stream, target in BYTES.items():
+        yield Figure(f"bytes, {stream.value}, all recordings together", ratios.get(stream), target)
 
 
 # ------------------------------------------------------------------------------------------------- of the service alone

@@ -2,8 +2,10 @@
 
 import hashlib
 import shutil
+import uuid
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -215,3 +217,26 @@ def test_a_part_takes_far_less_than_the_defaults_of_the_writer():
     usual = io.BytesIO()
     pq.write_table(table, usual)
     assert encode([table], {}).data.size < 0.8 * len(usual.getvalue())
+
+
+UUIDS = [str(uuid.UUID(int=n * 0x9E3779B97F4A7C15F39CC0605CEDC835 & (1 << 128) - 1)) for n in range(1, 301)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "encoding"),
+    [
+        ([str(1000 + n) for n in range(300)], "DELTA_BYTE_ARRAY"),
+        (UUIDS, "DELTA_LENGTH_BYTE_ARRAY"),
+        (["", *UUIDS[1:]], "DELTA_LENGTH_BYTE_ARRAY"),
+        ([*UUIDS[:9], *(str(n) for n in range(9, 300))], "DELTA_LENGTH_BYTE_ARRAY"),
+    ],
+)
+def test_trade_ids_are_written_by_their_kind_and_read_back_as_they_were(tmp_path, ids, encoding):
+    events = [msgspec.structs.replace(trade(n), trade_id=text) for n, text in enumerate(ids)]
+    table = raw_table(batch(StreamType.TRADE, events), "x", StreamType.TRADE, "BTCUSDT")
+    path = tmp_path / "part.parquet"
+    path.write_bytes(encode([table], {}).data)
+    column = pq.read_metadata(path).row_group(0).column(table.column_names.index("trade_id"))
+    assert encoding in column.encodings
+    assert pq.read_table(path)["trade_id"].to_pylist() == ids
+    assert [row[0] for row in duckdb.sql(f"SELECT trade_id FROM '{path}'").fetchall()] == ids
