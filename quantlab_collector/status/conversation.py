@@ -76,7 +76,7 @@ class Conversation:
         """Answer what is asked until the client goes, or is to go."""
         try:
             await self._converse()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # the client has gone, or does not read
         finally:
             with suppress(OSError):
