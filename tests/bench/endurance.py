@@ -12,8 +12,11 @@ from compare import SLOWER, TRIES, tell
 from measure import Feed, Load, Sample, feed, run
 from receivers import Receiver, collector
 from results import PLAIN
-from verdict import Figure, growth, quantile, steadiness, sustained
+from verdict import Figure, cost_of_whole_segments, growth, quantile, steadiness, sustained, whole_segments
 from watching import PAGES, Look, Onlooker
+
+from quantlab_collector.writer.options import FlushOptions
+from quantlab_collector.writer.sealing import first_latest
 
 SHARE = 0.6
 """Of the highest rate, for a steady load."""
@@ -22,6 +25,10 @@ GROWTH_RATE = 40_000
 """Messages a second that are comfortable also with all symbols."""
 BUNCH = 20
 """Messages that come at once on one connection, however many connections there are."""
+STREAMS = 4
+"""Of Binance, each a file for each symbol in each segment."""
+SHIPPED_WITHIN = 30
+"""Seconds from the end of a segment to its manifest, at most."""
 TENTHS = 10
 
 
@@ -64,16 +71,21 @@ def sustain(options: argparse.Namespace) -> Report:
 
 
 def grow(options: argparse.Namespace) -> Report:
-    """The same rate with ever more symbols."""
+    """The same rate with ever more symbols, each for so long that a segment is filled, encoded and shipped as in a run of days."""
     rate = options.rate or GROWTH_RATE
     samples = {}
     for symbols in SYMBOLS:
-        tell(f"{symbols} symbols at {rate:,.0f}/s for {options.growth} s")
+        seconds = max(options.growth, _two_segments(symbols * STREAMS, rate))
+        tell(f"{symbols} symbols at {rate:,.0f}/s for {seconds:,.0f} s")
         with feed("binance", symbols) as source:
-            samples[symbols] = _play(collector(), source, rate, options.growth, options, bunch=BUNCH)
+            watched = collector(watch=partial(Onlooker, every=1.0))
+            samples[symbols] = _play(watched, source, rate, seconds, options, bunch=BUNCH)
     header = (
         "symbols",
+        "seconds",
+        "segments",
         "µs/event",
+        "start and stop too",
         "RSS MB",
         "files",
         "mean kB",
@@ -88,11 +100,14 @@ def grow(options: argparse.Namespace) -> Report:
         *(
             (
                 f"{symbols:,}",
+                f"{sample.read_within:,.0f}",
+                f"{sample.seen.looks[-1].commits}",
+                f"{cost_of_whole_segments(sample):.2f}",
                 f"{sample.per_event:.2f}",
                 f"{sample.rss_mb:.0f}",
                 f"{sample.files.count:,}",
                 f"{sample.files.mean_bytes / 1e3:.1f}",
-                f"{_files_per_hour(sample):,.0f}",
+                f"{_files_per_hour_in_between(sample, symbols * STREAMS):,.0f}",
                 f"{sample.files.bytes / sample.events:.1f}",
                 _bound(sample.seen.to_sync.quantile(0.99)),
                 _bound(sample.seen.loop_lag.quantile(0.999), 1e3),
@@ -101,9 +116,14 @@ def grow(options: argparse.Namespace) -> Report:
             for symbols, sample in samples.items()
         ),
     ]
-    return Report(
-        f"{rate:,.0f} messages/s, {BUNCH} at once on one connection, {options.growth} s each", lines, list(growth(samples))
-    )
+    return Report(f"{rate:,.0f} messages/s, {BUNCH} at once on one connection", lines, list(growth(samples)))
+
+
+def _two_segments(parts: int, rate: float) -> float:
+    """Seconds until the second segment of a run is committed."""
+    options = FlushOptions()
+    filling = min(options.part_rows * parts / rate, options.max_interval)
+    return first_latest(options, parts, 1.0) + max(filling, options.interval) + SHIPPED_WITHIN
 
 
 def last(options: argparse.Namespace) -> Report:
@@ -167,6 +187,12 @@ def _mean(looks: list[Look], name: str) -> float:
 
 def _files_per_hour(sample: Sample) -> float:
     return sample.files.count / sample.seconds * 3600
+
+
+def _files_per_hour_in_between(sample: Sample, parts: int) -> float:
+    """Without the first segment, which is a short one, and the last one, which the stop ends."""
+    first, last = whole_segments(sample.seen.looks)
+    return parts * (last.commits - first.commits) / (last.at - first.at) * 3600
 
 
 def _bound(value: float | None, unit: float = 1.0) -> str:

@@ -7,7 +7,7 @@ import pytest
 import table
 import verdict
 from exposition import between, distribution
-from measure import Sample
+from measure import Sample, Wrong
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from results import Result, find
 from stored import Files
@@ -82,7 +82,7 @@ MEMORY = "RSS of the second half to the first, from the second minute on"
 
 def looks(rss, every=20.0):
     return [
-        Look(at * every, at * 0.5, mb, 20, 0, *(("/metrics", at / 1e3) if at % 2 else ("/status", 0.03)))
+        Look(at * every, at * 0.5, mb, 20, 0, 0, *(("/metrics", at / 1e3) if at % 2 else ("/status", 0.03)))
         for at, mb in enumerate(rss)
     ]
 
@@ -104,9 +104,27 @@ def test_a_run_without_a_second_minute_says_nothing_of_memory():
     assert figures[MEMORY].kept is None
 
 
+def committed(cpu, commits):
+    """A look a second, with so much CPU before each, and with the segments that were committed by then."""
+    return [Look(float(at), sum(cpu[: at + 1]), 100.0, 20, 0, count) for at, count in enumerate(commits)]
+
+
+def grown(cpu):
+    """The start and the stop are dear, and not meant."""
+    seen = Seen(QUICK, QUICK, committed([9.0, 9.0, cpu, cpu, 9.0], [0, 1, 1, 2, 2]))
+    return attrs.evolve(SAMPLE, events=4000, read_within=4.0, seen=seen)
+
+
 def test_growth_compares_the_most_with_the_fewest():
-    samples = {symbols: attrs.evolve(SAMPLE, cpu=cpu) for symbols, cpu in ((10, 0.002), (150, 0.009), (1500, 0.003))}
+    samples = {symbols: grown(cpu) for symbols, cpu in ((10, 0.002), (150, 0.009), (1500, 0.003))}
+    assert verdict.cost_of_whole_segments(samples[10]) == pytest.approx(2.0)
     assert next(verdict.growth(samples)).value == pytest.approx(1.5)
+
+
+def test_growth_says_nothing_of_a_run_without_a_whole_segment():
+    short = attrs.evolve(SAMPLE, seen=Seen(QUICK, QUICK, committed([1.0, 1.0, 1.0], [0, 0, 1])))
+    with pytest.raises(Wrong, match="long enough"):
+        verdict.cost_of_whole_segments(short)
 
 
 def test_a_flat_run_is_flat():

@@ -19,6 +19,8 @@ from quantlab_collector.runtime.histograms import Distribution
 TO_SYNC, LOOP_LAG = "quantlab_event_sync_seconds", "quantlab_loop_lag_seconds"
 PAGES = ("/metrics", "/status")
 """What is asked for while it works."""
+COMMITTED = b'"event": "segment_committed"'
+"""How the log tells of a segment in the store."""
 NEVER = 1e9
 """Seconds between two looks, where only the beginning and the end matter."""
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
@@ -33,6 +35,8 @@ class Look:
     rss_mb: float
     open_files: int
     spool_bytes: int
+    commits: int
+    """Segments that were committed by then."""
     asked: str | None = None
     """A page, if one was asked for."""
     answered: float = 0.0
@@ -111,6 +115,7 @@ class Onlooker:
                 rss_mb=int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6,
                 open_files=sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()),
                 spool_bytes=_bytes_in(self._folder / "spool"),
+                commits=(self._folder / "out").read_bytes().count(COMMITTED),
                 asked=page,
                 answered=seconds,
             )
