@@ -83,7 +83,7 @@ GROWN = 1.25
 FLAT = 1.1
 """The last third of a run, to the first, at most; and of memory half to half."""
 SETTLED = 60.0
-"""Seconds after which the first segment is sealed, at the latest."""
+"""Seconds after which the first segment is sealed, at the latest, with as few symbols as are judged here."""
 
 
 def sustained(sample: Sample) -> Iterator[Figure]:
