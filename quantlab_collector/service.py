@@ -103,7 +103,7 @@ async def serve(
     """
     notices = Notices(_new_state(config, log_dropped), log)
     state = notices.state
-    spool = Spool(config.spool.dir)
+    spool = Spool(config.spool.dir, config.spool.min_free)
     last_alive_ns = spool.last_alive_ns()
     health = Health(state.started_ns, config.silence)
     intake, window, drained = trio.CancelScope(), Window(), False

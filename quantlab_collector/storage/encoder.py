@@ -7,6 +7,7 @@ rows.
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,8 +59,8 @@ def _earlier_attempt(spool: Spool, finished: Path) -> Pack | None:
 
 def _make(spool: Spool, segment: Segment, finished: Path) -> Pack:
     header, parts = segment.header, []
-    with PackWriter(spool.unfinished_path(header.segment)) as writer:
-        for partition, tables in partitions(segment):
+    with PackWriter(spool.unfinished_path(header.segment)) as writer, closing(partitions(segment, spool.aside)) as found:
+        for partition, tables in found:
             encoded = encode(tables, _metadata(header, partition))
             data = memoryview(encoded.data)
             writer.add(data)

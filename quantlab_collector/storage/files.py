@@ -30,6 +30,14 @@ def create(path: StrPath) -> int:
     return os.open(path, _CREATE, 0o600)
 
 
+def create_unnamed(path: Path) -> int:
+    """A new file to write and to read, which is gone when it is closed: its name is, before anything is in it."""
+    remove(path, missing_ok=True)
+    fd = os.open(path, _CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+    remove_quietly(path)
+    return fd
+
+
 def open_to_read(path: Path) -> int:
     """A file to read; a link is an error, never followed, and so is whatever else is no file."""
     fd = os.open(path, _READ)

@@ -1,14 +1,15 @@
 """Journal batches → the rows of each part, in bounded memory.
 
-The rows of one exchange and stream are brought together by symbol and day, as many at a time as the budget allows; where that is
-not all of them, the segment is read once more for each time. The order within a partition is the order of reception: the sort is
-stable, and nothing else sorts. The budget is a constant, so that the same segment always gives the same parts.
+The rows of one exchange and stream are brought together by symbol and day, as many at a time as the budget allows. Where that is
+not all of them, those of each time are put aside on the disk; where it has no room for that, the segment is read once more for
+each time. The order within a partition is the order of reception: the sort is stable, and nothing else sorts. The budget is a
+constant, so that the same segment always gives the same parts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -17,18 +18,23 @@ import pyarrow.compute as pc
 from quantlab_collector.contracts.events import STREAM_VERSION, StreamType
 from quantlab_collector.contracts.layout import DAY_NS, Partition, date_of_day
 from quantlab_collector.contracts.schemas import RAW
+from quantlab_collector.storage.aside import Aside
 from quantlab_collector.storage.journal_reading import Source
 
 BUDGET: Final = 24 * 1024 * 1024
 """Bytes of journal whose rows are in memory at the same time."""
 GROUP_ROWS: Final = 131_072
 """Of a row group, at most; and a partition that is larger than the budget comes in tables of about so many rows."""
+WORTH_ASIDE: Final = 3
+"""Fewer groups are read again as fast as they are put aside."""
 _COUNTED_AT_ONCE: Final = 1_048_576
 _DAY: Final = 1 << 32
 """What a partition's number grows by in a day; below it is the number of the symbol. Small numbers are sorted by counting."""
 
 Numbered: TypeAlias = tuple[pa.RecordBatch, pa.Array]
 """A batch, and for each row the number of its partition."""
+Gathered: TypeAlias = tuple[Partition, Iterator[pa.Table]]
+"""A partition, and its rows."""
 
 
 class Recorded(Protocol):
@@ -42,10 +48,11 @@ class Recorded(Protocol):
         """What was recorded of one exchange and stream."""
 
 
-def partitions(segment: Recorded, budget: int = BUDGET) -> Iterator[tuple[Partition, Iterator[pa.Table]]]:
+def partitions(segment: Recorded, aside: Callable[[int], Aside | None], budget: int = BUDGET) -> Generator[Gathered, None, None]:
     """The rows of a segment as RAW v1: partition by partition, each in one table, or in several where it is very large.
 
     A table is a view of the rows of many partitions: the iterator lets go of it when it has given it away; so should its user.
+    Who stops in the middle has to close it, for the sake of what is put aside.
     """
     for source, size in sorted(segment.sizes.items()):
         numbers = Numbers(source)
@@ -53,13 +60,16 @@ def partitions(segment: Recorded, budget: int = BUDGET) -> Iterator[tuple[Partit
             yield from _brought_together(numbers, numbers.of_all(segment.batches(source)))
             continue
         counts = _counts(numbers.of_all(segment.batches(source)))
-        room = max(counts.total() * budget // size, 1)
-        for first, last in _groups(counts, room):
-            rows = _between(numbers.of_all(segment.batches(source)), first, last)
-            if first == last:
-                yield numbers.partition(first), _in_pieces(numbers, rows)
-            else:
-                yield from _brought_together(numbers, rows)
+        groups = list(_groups(counts, max(counts.total() * budget // size, 1)))
+        place = aside(size) if len(groups) >= WORTH_ASIDE else None
+        if place is None:
+            for group in groups:
+                yield from _of_group(numbers, group, _between(numbers.of_all(segment.batches(source)), *group))
+            continue
+        with place:
+            _put_aside(place, numbers, groups, segment.batches(source))
+            for heap, group in enumerate(groups):
+                yield from _of_group(numbers, group, _numbered(place.take(heap)))
 
 
 class Numbers:
@@ -155,34 +165,63 @@ def _between(numbered: Iterable[Numbered], first: int, last: int) -> Iterator[Nu
     low, high = _number(first), _number(last)
     for batch, numbers in numbered:
         wanted = pc.indices_nonzero(pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high)))
-        yield batch.take(wanted), numbers.take(wanted)
+        # All symbols of the batch would come along with the symbols, and with them all that was read.
+        yield batch.drop_columns(["symbol"]).take(wanted), numbers.take(wanted)
+
+
+_NUMBER: Final = "number"
+"""The column in which rows that are put aside have the number of their partition."""
+
+
+def _put_aside(place: Aside, numbers: Numbers, groups: list[tuple[int, int]], batches: Iterable[pa.RecordBatch]) -> None:
+    """Every row on the heap of its group."""
+    lasts = pa.array([last for _, last in groups], pa.int64())
+    for piece in _pieces(numbers.of_all(batches), GROUP_ROWS):
+        keys, columns = _in_order(numbers.stream, piece)
+        rows = pa.RecordBatch.from_arrays([*columns.values(), keys], [*columns, _NUMBER])
+        del columns, piece
+        start = 0
+        for heap, end in enumerate(pc.search_sorted(keys, lasts, side="right").to_pylist()):
+            if end > start:
+                place.put(heap, rows.slice(start, end - start))
+            start = end
+
+
+def _numbered(pieces: Iterable[pa.RecordBatch]) -> Iterator[Numbered]:
+    return ((piece, piece.column(_NUMBER)) for piece in pieces)
 
 
 # ------------------------------------------------------------------------------------------------------- rows of one partition
 
 
-def _brought_together(numbers: Numbers, numbered: Iterable[Numbered]) -> Iterator[tuple[Partition, Iterator[pa.Table]]]:
-    columns, keys = _columns(numbers.stream, numbered)
-    order, ends = _order(pa.concat_arrays(keys))
-    del keys
-    # One column after the other, so that only one is there twice.
-    gathered = {name: _gathered(columns.pop(name), order) for name in list(columns)}
-    del order
-    rows = Rows(numbers.exchange, numbers.stream, gathered)
+def _of_group(numbers: Numbers, group: tuple[int, int], numbered: Iterable[Numbered]) -> Iterator[Gathered]:
+    first, last = group
+    if first == last:
+        yield numbers.partition(first), _in_pieces(numbers, numbered)
+    else:
+        yield from _brought_together(numbers, numbered)
+
+
+def _brought_together(numbers: Numbers, numbered: Iterable[Numbered]) -> Iterator[Gathered]:
+    keys, columns = _in_order(numbers.stream, numbered)
+    ends = pc.run_end_encode(keys)
+    rows = Rows(numbers.exchange, numbers.stream, columns)
     start = 0
-    for number, end in ends:
+    for number, end in zip(ends.values.to_pylist(), ends.run_ends.to_pylist(), strict=True):
         partition = numbers.partition(number)
         yield partition, iter((rows.of(partition.symbol, start, end),))
         start = end
 
 
-def _order(keys: pa.Array) -> tuple[pa.Array | None, list[tuple[int, int]]]:
-    """How to sort by a key, if that is needed, and where the rows of each key end then."""
-    order, ends = None, pc.run_end_encode(keys)
-    if len(ends.values) > 1:
-        order = pc.array_sort_indices(keys)
-        ends = pc.run_end_encode(keys.take(order))
-    return order, list(zip(ends.values.to_pylist(), ends.run_ends.to_pylist(), strict=True))
+def _in_order(stream: StreamType, numbered: Iterable[Numbered]) -> tuple[pa.Array, dict[str, pa.Array]]:
+    """The numbers and the columns of some rows, sorted by number."""
+    chunks, keys = _columns(stream, numbered)
+    numbers = pa.concat_arrays(keys)
+    del keys
+    order = None if bounds(numbers)[0] == bounds(numbers)[1] else pc.array_sort_indices(numbers)
+    # One column after the other, so that only one is there twice.
+    columns = {name: _gathered(chunks.pop(name), order) for name in list(chunks)}
+    return (numbers if order is None else numbers.take(order)), columns
 
 
 def _in_pieces(numbers: Numbers, numbered: Iterable[Numbered]) -> Iterator[pa.Table]:

@@ -26,10 +26,14 @@ import msgspec
 from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Previous
 from quantlab_collector.storage import files
+from quantlab_collector.storage.aside import Aside
 
 _JOURNAL: Final = ".journal"
 _PACK: Final = ".pack"
 _UNFINISHED: Final = ".tmp"
+_ASIDE: Final = f"aside{_PACK}{_UNFINISHED}"
+_AROUND_ASIDE: Final = 4
+"""So many times what is put aside must be free, beyond what always must."""
 _CHAIN: Final = "chain.json"
 _LONGEST_NAME: Final = 200
 
@@ -57,7 +61,8 @@ class Leftovers:
 class Spool:
     """The folder, locked."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, min_free: int = 0) -> None:
+        self._min_free = min_free
         root = self.root = Path(folder).expanduser()
         self.journal = root / "journal"
         self.packs = root / "packs"
@@ -108,6 +113,14 @@ class Spool:
     def unfinished_path(self, segment: SegmentId) -> Path:
         """The same while it is being written."""
         return self.packs / f"{segment}{_PACK}{_UNFINISHED}"
+
+    def aside(self, size: int) -> Aside | None:
+        """A place for so many bytes that wait for becoming parts.
+
+        ``None`` where that would take the disk from the recorder, who goes on meanwhile, and from the parts.
+        """
+        room = files.free_bytes(self.root) - self._min_free
+        return Aside(self.packs / _ASIDE) if size * _AROUND_ASIDE <= room else None
 
     # ---------------------------------------------------------------------------------------------------------- chain
 

@@ -1,6 +1,8 @@
 """Whatever the budget, a segment becomes the same rows in the same order; and what does not fit into memory does not have to."""
 
 import errno
+import tracemalloc
+from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from quantlab_collector.contracts.events import Bbo, Funding, StreamType, Trade
 from quantlab_collector.contracts.layout import date_of_day
 from quantlab_collector.contracts.schemas import RAW, journal_batch, journal_schema
-from quantlab_collector.storage import encoder, journal_reading
+from quantlab_collector.storage import encoder, files, journal_reading
 from quantlab_collector.storage import partitions as module
+from quantlab_collector.storage.aside import Aside
 from quantlab_collector.storage.journal import JournalError, UnreadableJournalError
 from quantlab_collector.storage.journal_reading import abandoned_by, read_segment
 from quantlab_collector.storage.partitions import partitions
@@ -40,9 +43,19 @@ BATCHES = st.lists(
 )
 
 
+def no_room(_size):
+    return None
+
+
 @settings(deadline=None)
-@given(shape=BATCHES, budget=st.integers(1, 20_000), piece=st.integers(1, 40), held=st.sampled_from([0, 2**20]))
-def test_every_row_is_in_its_partition_once_and_in_order_whatever_the_budget(tmp_path_factory, shape, budget, piece, held):
+@given(
+    shape=BATCHES,
+    budget=st.integers(1, 20_000),
+    piece=st.integers(1, 40),
+    held=st.sampled_from([0, 2**20]),
+    room=st.booleans(),
+)
+def test_every_row_is_in_its_partition_once_and_in_order_whatever_the_budget(tmp_path_factory, shape, budget, piece, held, room):
     expected, batches, n = {}, [], 0
     for stream, exchange, places in shape:
         events = []
@@ -57,11 +70,13 @@ def test_every_row_is_in_its_partition_once_and_in_order_whatever_the_budget(tmp
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUP_ROWS", piece)
-        for partition, tables in partitions(segment, budget):
+        aside = (lambda _size: Aside(folder / "aside")) if room else no_room
+        for partition, tables in partitions(segment, aside, budget):
             key = (partition.exchange, partition.stream, partition.symbol, partition.date)
             assert key not in found
             found[key] = pa.concat_tables([table.cast(RAW[partition.stream]) for table in tables]).to_pylist()
     assert found == {key: [as_row(one, key[1]) for one in events] for key, events in expected.items()}
+    assert [path.name for path in folder.iterdir()] == ["a.journal"]
 
 
 def as_row(one, stream):
@@ -175,15 +190,78 @@ def test_a_very_large_partition_is_one_part_of_several_row_groups(spool, monkeyp
     assert kept[0] == kept[1]
 
 
-def test_memory_is_bounded_by_the_budget_and_not_by_the_segment(tmp_path):
+@pytest.fixture(params=["aside", "again"])
+def aside(request, tmp_path):
+    """Where the rows of later groups wait: on the disk, or in the journal."""
+    return {"aside": lambda _size: Aside(tmp_path / "aside"), "again": no_room}[request.param]
+
+
+def most_memory(segment, aside, budget):
+    usual, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(watched)
+    tracemalloc.start()
+    try:
+        assert sum(table.num_rows for _, tables in partitions(segment, aside, budget) for table in tables) == segment.rows
+        return watched.max_memory() + tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual)
+
+
+def test_memory_is_bounded_by_the_budget_and_not_by_the_segment(tmp_path, monkeypatch, aside):
+    monkeypatch.setattr(module, "GROUP_ROWS", 10_000)
     rows = batch(StreamType.BBO, [bbo(n, f"S{n % 60}USDT") for n in range(20_000)])
     segment = read_segment(write_segment(tmp_path / "a.journal", [rows] * 25, sealed=True), held=0)
     budget = 2**20
-    usual, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(watched)
-    try:
-        assert sum(table.num_rows for _, tables in partitions(segment, budget) for table in tables) == 500_000
-    finally:
-        pa.set_memory_pool(usual)
     assert sum(segment.sizes.values()) > 20 * budget
-    assert watched.max_memory() < 5 * budget
+    assert most_memory(segment, aside, budget) < 7 * budget
+
+
+def test_a_group_of_one_small_partition_does_not_hold_what_it_was_found_in(tmp_path, monkeypatch, aside):
+    """It has a row in every batch, and shall not keep the others."""
+    monkeypatch.setattr(module, "GROUP_ROWS", 10_000)
+    rows = batch(StreamType.BBO, [bbo(0, "A"), *(bbo(n, "LARGE") for n in range(2000)), bbo(2000, "Z")])
+    segment = read_segment(write_segment(tmp_path / "a.journal", [rows] * 200, sealed=True), held=0)
+    budget = 2**20
+    assert sum(segment.sizes.values()) > 15 * budget
+    assert most_memory(segment, aside, budget) < 7 * budget
+
+
+def test_what_is_put_aside_is_checked_when_it_is_wanted(tmp_path, monkeypatch):
+    segment = read_segment(write_segment(tmp_path / "a.journal", MANY, sealed=True), held=0)
+    read_at = files.read_at
+    place = Aside(tmp_path / "aside")
+
+    def spoiled(fd, at, length):
+        data = bytearray(read_at(fd, at, length))
+        data[len(data) // 2] ^= 1
+        return bytes(data)
+
+    with closing(partitions(segment, lambda _size: place, budget=20_000)) as found:
+        _, tables = next(found)
+        monkeypatch.setattr(files, "read_at", spoiled)
+        with pytest.raises(OSError, match="not what was put aside") as told:
+            list(tables)
+    assert told.value.errno == errno.EIO
+
+
+def test_the_disk_is_the_recorders_first(spool, tmp_path, monkeypatch):
+    """What is put aside must leave room for what is recorded meanwhile, and for the parts."""
+    monkeypatch.setattr(files, "free_bytes", lambda _path: 1000)
+    with spool.aside(250):
+        pass
+    assert spool.aside(251) is None
+    careful = Spool(tmp_path / "careful", min_free=900)
+    try:
+        with careful.aside(25):
+            pass
+        assert careful.aside(26) is None
+    finally:
+        careful.close()
+
+
+def test_an_unfinished_file_of_what_was_put_aside_is_removed_at_the_next_start(spool, monkeypatch):
+    monkeypatch.setattr(files, "remove_quietly", lambda _path: None)  # the process ended just before
+    with spool.aside(0):
+        assert spool.leftovers().strangers == ()
+    assert list(spool.packs.iterdir()) == []
