@@ -4,7 +4,8 @@
     frame  marker u32 · length u32 · crc32 u32 · kind u32 · rows u32 · first row u64 · payload
 
 The first frame is the header. Then come batches, each a self-contained Arrow IPC stream, and accounts (JSON): what the process
-knew at that moment. A segment that was sealed in peace ends with a footer. The checksum covers all that follows it in the frame.
+knew at that moment, or what of it is new. A segment that was sealed in peace ends with a whole account and a footer. The checksum
+covers all that follows it in the frame.
 
 Arrow itself has no checksums, hence ours. A torn tail is cut off where it begins. A bad frame in the middle costs that frame
 only: the marker lets the reader find the next one, and what is missing is told as a hole.
@@ -32,6 +33,7 @@ from quantlab_collector.contracts.layout import SegmentId
 from quantlab_collector.contracts.manifest import Account
 from quantlab_collector.contracts.schemas import identity
 from quantlab_collector.storage import files
+from quantlab_collector.storage.news import Told
 
 MAGIC: Final = b"QLJOURN"
 VERSION: Final = 1
@@ -47,6 +49,8 @@ class Kind(IntEnum):
     BATCH = 2
     ACCOUNT = 3
     FOOTER = 4
+    NEWS = 5
+    """An account without what has ended and was told before."""
 
 
 class Abandoned(msgspec.Struct, frozen=True):
@@ -128,8 +132,8 @@ def _merged(batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from map(pa.concat_batches, together.values())
 
 
-def _account_frame(account: Account) -> bytes:
-    return _frame(Kind.ACCOUNT, msgspec.json.encode(account))
+def _account_frame(account: Account, kind: Kind = Kind.ACCOUNT) -> bytes:
+    return _frame(kind, msgspec.json.encode(account))
 
 
 class SegmentWriter:
@@ -140,6 +144,8 @@ class SegmentWriter:
         self.header = header
         self.rows = 0
         self.size = 0
+        self._told = Told()
+        self._told.tell(account)
         self._fd = files.create(path)
         try:
             self.size = self._write(
@@ -159,8 +165,10 @@ class SegmentWriter:
         for batch in _merged(batches):
             frames.append(batch_frame(batch, rows))
             rows += batch.num_rows
-        written = self._write([*frames, _account_frame(account)])
+        news = self._told.news(account)
+        written = self._write([*frames, _account_frame(news, Kind.NEWS)])
         files.sync_data(self._fd)
+        self._told.tell(news)
         self.rows = rows
         self.size += written
 

@@ -37,6 +37,7 @@ from quantlab_collector.storage.journal import (
     UnreadableJournalError,
     checksum,
 )
+from quantlab_collector.storage.news import Heard
 
 STRETCH: Final = 4 * 1024 * 1024
 HELD: Final = 32 * 1024 * 1024
@@ -77,7 +78,7 @@ class Segment:
 
     header: SegmentHeader
     account: Account
-    """The last one that was written."""
+    """What was known when it was last written into."""
     footer: SegmentFooter | None
     holes: tuple[str, ...]
     rows: int
@@ -207,7 +208,7 @@ class _Findings:
     hold: bool
     header: SegmentHeader | None = None
     footer: SegmentFooter | None = None
-    account: Account = Account()
+    heard: Heard = attrs.field(factory=Heard)
     sizes: dict[Source, int] = attrs.field(factory=dict)
     places: list[_Place] = attrs.field(factory=list)
     held: list[pa.RecordBatch] = attrs.field(factory=list)
@@ -220,7 +221,9 @@ class _Findings:
             case Kind.HEADER:
                 self.header = msgspec.json.decode(frame.payload, type=SegmentHeader)
             case Kind.ACCOUNT:
-                self.account = msgspec.json.decode(frame.payload, type=Account)
+                self.heard.whole(msgspec.json.decode(frame.payload, type=Account))
+            case Kind.NEWS:
+                self.heard.news(msgspec.json.decode(frame.payload, type=Account))
             case Kind.FOOTER:
                 self.footer = msgspec.json.decode(frame.payload, type=SegmentFooter)
             case Kind.BATCH:
@@ -256,7 +259,7 @@ def _assemble(path: Path, stretches: _Stretches, *, hold: bool) -> Segment:
         found.expect(found.footer.rows)
     return Segment(
         found.header,
-        found.account,
+        found.heard.account,
         found.footer,
         tuple(found.holes),
         found.rows,

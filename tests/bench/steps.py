@@ -67,7 +67,7 @@ def in_rows(messages: list[Message], owner: Mapping[str, Receiver], size: int) -
 
 
 def in_bunches(messages: list[Message], owner: Mapping[str, Receiver], size: int) -> list[Step]:
-    """Steps of so many messages for one client, in the order in which they become full."""
+    """Steps of so many messages for one client, in the order in which they become full; last those that do not."""
     strides = _strides(messages)
     waiting: dict[int, list[Message]] = defaultdict(list)
     steps = []
@@ -77,7 +77,7 @@ def in_bunches(messages: list[Message], owner: Mapping[str, Receiver], size: int
         if len(bunch) == size:
             steps.append(_step(bunch, owner, strides))
             bunch.clear()
-    return steps
+    return steps + [_step(bunch, owner, strides) for bunch in waiting.values() if bunch]
 
 
 def _strides(messages: list[Message]) -> Counter[str]:
