@@ -13,6 +13,10 @@ import pyarrow as pa
 from quantlab_collector.storage import files
 
 
+class NoRoomError(OSError):
+    """The disk does not take it, whatever it said of its room: a quota, perhaps."""
+
+
 class _Piece(NamedTuple):
     at: int
     length: int
@@ -32,7 +36,10 @@ class Aside:
         """Put the next rows on a heap."""
         self._schema = rows.schema
         data = memoryview(rows.serialize())
-        files.write_all(self._fd, data)
+        try:
+            files.write_all(self._fd, data)
+        except OSError as fault:
+            raise NoRoomError(fault.errno, fault.strerror) from fault
         self._heaps.setdefault(heap, []).append(_Piece(self._end, len(data), zlib.crc32(data)))
         self._end += len(data)
 

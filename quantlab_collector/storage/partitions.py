@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from quantlab_collector.contracts.events import STREAM_VERSION, StreamType
 from quantlab_collector.contracts.layout import DAY_NS, Partition, date_of_day
 from quantlab_collector.contracts.schemas import RAW
-from quantlab_collector.storage.aside import Aside
+from quantlab_collector.storage.aside import Aside, NoRoomError
 from quantlab_collector.storage.journal_reading import Source
 
 BUDGET: Final = 24 * 1024 * 1024
@@ -62,14 +62,14 @@ def partitions(segment: Recorded, aside: Callable[[int], Aside | None], budget: 
         counts = _counts(numbers.of_all(segment.batches(source)))
         groups = list(_groups(counts, max(counts.total() * budget // size, 1)))
         place = aside(size) if len(groups) >= WORTH_ASIDE else None
-        if place is None:
-            for group in groups:
-                yield from _of_group(numbers, group, _between(numbers.of_all(segment.batches(source)), *group))
-            continue
-        with place:
-            _put_aside(place, numbers, groups, segment.batches(source))
-            for heap, group in enumerate(groups):
-                yield from _of_group(numbers, group, _numbered(place.take(heap)))
+        if place is not None:
+            with place:
+                if _put_aside(place, numbers, groups, segment.batches(source)):
+                    for heap, group in enumerate(groups):
+                        yield from _of_group(numbers, group, _numbered(place.take(heap)))
+                    continue
+        for group in groups:
+            yield from _of_group(numbers, group, _between(numbers.of_all(segment.batches(source)), *group))
 
 
 class Numbers:
@@ -173,8 +173,8 @@ _NUMBER: Final = "number"
 """The column in which rows that are put aside have the number of their partition."""
 
 
-def _put_aside(place: Aside, numbers: Numbers, groups: list[tuple[int, int]], batches: Iterable[pa.RecordBatch]) -> None:
-    """Every row on the heap of its group."""
+def _put_aside(place: Aside, numbers: Numbers, groups: list[tuple[int, int]], batches: Iterable[pa.RecordBatch]) -> bool:
+    """Every row on the heap of its group; ``False`` where the disk did not take them all."""
     lasts = pa.array([last for _, last in groups], pa.int64())
     for piece in _pieces(numbers.of_all(batches), GROUP_ROWS):
         keys, columns = _in_order(numbers.stream, piece)
@@ -182,9 +182,13 @@ def _put_aside(place: Aside, numbers: Numbers, groups: list[tuple[int, int]], ba
         del columns, piece
         start = 0
         for heap, end in enumerate(pc.search_sorted(keys, lasts, side="right").to_pylist()):
-            if end > start:
-                place.put(heap, rows.slice(start, end - start))
+            try:
+                if end > start:
+                    place.put(heap, rows.slice(start, end - start))
+            except NoRoomError:
+                return False
             start = end
+    return True
 
 
 def _numbered(pieces: Iterable[pa.RecordBatch]) -> Iterator[Numbered]:

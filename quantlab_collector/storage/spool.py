@@ -119,8 +119,12 @@ class Spool:
 
         ``None`` where that would take the disk from the recorder, who goes on meanwhile, and from the parts.
         """
-        room = files.free_bytes(self.root) - self._min_free
-        return Aside(self.packs / _ASIDE) if size * _AROUND_ASIDE <= room else None
+        if size * _AROUND_ASIDE > files.free_bytes(self.root) - self._min_free:
+            return None
+        try:
+            return Aside(self.packs / _ASIDE)
+        except OSError:
+            return None  # the parts, which go to the same place, will tell
 
     # ---------------------------------------------------------------------------------------------------------- chain
 

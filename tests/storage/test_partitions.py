@@ -245,6 +245,36 @@ def test_what_is_put_aside_is_checked_when_it_is_wanted(tmp_path, monkeypatch):
     assert told.value.errno == errno.EIO
 
 
+@pytest.mark.parametrize("pieces", [0, 2])
+def test_a_disk_that_takes_less_than_it_said_is_no_hindrance(tmp_path, monkeypatch, pieces):
+    """A quota is not seen in what is free. Parts are made as where there is no room, and are the same."""
+    segment = read_segment(write_segment(tmp_path / "a.journal", MANY, sealed=True), held=0)
+    place = Aside(tmp_path / "aside")
+    taken = []
+
+    def write_all(_fd, data):
+        if len(taken) == pieces:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        taken.append(data)
+
+    def parts(aside):
+        found = partitions(segment, aside, budget=20_000)
+        return [(partition, pa.concat_tables(tables).to_pydict()) for partition, tables in found]
+
+    expected = parts(no_room)
+    monkeypatch.setattr(files, "write_all", write_all)
+    assert parts(lambda _size: place) == expected
+    assert len(taken) == pieces
+
+
+def test_a_disk_on_which_nothing_can_be_created_is_no_place_to_put_aside(spool, monkeypatch):
+    def create_unnamed(_path):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files, "create_unnamed", create_unnamed)
+    assert spool.aside(0) is None
+
+
 def test_the_disk_is_the_recorders_first(spool, tmp_path, monkeypatch):
     """What is put aside must leave room for what is recorded meanwhile, and for the parts."""
     monkeypatch.setattr(files, "free_bytes", lambda _path: 1000)
