@@ -96,8 +96,12 @@ class SmallDisk:
     @asynccontextmanager
     async def read_only(self):
         """The same folder again, over itself, and not to be written to: what is open stays so until it is sealed."""
-        self._mount("mount", "--bind", str(self.spool), str(self.spool))
-        self._mount("mount", "-o", "remount,bind,ro", str(self.spool))
+        beside = self.spool.with_name("read-only")
+        beside.mkdir()
+        self._mount("mount", "--bind", str(self.spool), str(beside))
+        self._mount("mount", "-o", "remount,bind,ro", str(beside))
+        # In one step. Would it become read-only in its place, a segment that was opened there just before would not let it.
+        self._mount("mount", "--move", str(beside), str(self.spool))
         yield
         self._mount("umount", str(self.spool))
 
