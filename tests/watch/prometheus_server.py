@@ -15,6 +15,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -84,6 +85,8 @@ class Server:
                 return json.load(answer)["data"]["result"]
         except urllib.error.HTTPError as refusal:
             with refusal:
+                if refusal.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise  # it listens, and is still starting
                 raise AssertionError(f"{expression}: {refusal.read().decode()}") from None
 
     def value(self, expression: str) -> float | None:
