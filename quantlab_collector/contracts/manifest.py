@@ -7,6 +7,7 @@ sealed; it travels inside the journal, so that a manifest written after a crash 
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import msgspec
 
@@ -195,13 +196,20 @@ class NewerManifestError(ValueError):
     """A manifest of a newer version of this program."""
 
 
-def decode_manifest(data: bytes) -> Manifest:
-    """Read a manifest; what is none is a ``msgspec.MsgspecError``, unknown keys are passed over."""
-    head = msgspec.json.decode(data, type=_Head)
-    if head.version != MANIFEST_VERSION:
-        raise NewerManifestError(f"manifest version {head.version}; this collector reads {MANIFEST_VERSION}")
-    return msgspec.json.decode(data, type=Manifest)
-
-
 class _Head(msgspec.Struct):
     version: int
+
+
+# msgspec looks at a type when it decodes it for the first time, and two threads that do so at once may end the process. So it is
+# done here, while this is imported, for all that is decoded in threads.
+_HEADS: Final = msgspec.json.Decoder(_Head)
+_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+ACCOUNTS: Final = msgspec.json.Decoder(Account)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read a manifest; what is none is a ``msgspec.MsgspecError``, unknown keys are passed over."""
+    head = _HEADS.decode(data)
+    if head.version != MANIFEST_VERSION:
+        raise NewerManifestError(f"manifest version {head.version}; this collector reads {MANIFEST_VERSION}")
+    return _MANIFESTS.decode(data)

@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from quantlab_collector.contracts.events import StreamType
-from quantlab_collector.contracts.manifest import Account
+from quantlab_collector.contracts.manifest import ACCOUNTS, Account
 from quantlab_collector.contracts.schemas import identity
 from quantlab_collector.storage import files
 from quantlab_collector.storage.journal import (
@@ -42,6 +42,8 @@ from quantlab_collector.storage.news import Heard
 STRETCH: Final = 4 * 1024 * 1024
 HELD: Final = 32 * 1024 * 1024
 """A segment of at most so many bytes is read once, and held."""
+_HEADERS: Final = msgspec.json.Decoder(SegmentHeader)
+_FOOTERS: Final = msgspec.json.Decoder(SegmentFooter)
 _MARKER_BYTES: Final = struct.pack("<I", MARKER)
 
 Source: TypeAlias = tuple[str, StreamType]
@@ -152,7 +154,7 @@ def abandoned_by(path: Path) -> Abandoned | None:
         _check_beginning(stretches)
         for found in _frames(stretches):
             if isinstance(found, Frame) and found.kind is Kind.HEADER:
-                return msgspec.json.decode(found.payload, type=SegmentHeader).abandons
+                return _HEADERS.decode(found.payload).abandons
     return None
 
 
@@ -219,13 +221,13 @@ class _Findings:
     def take(self, frame: Frame) -> None:
         match frame.kind:
             case Kind.HEADER:
-                self.header = msgspec.json.decode(frame.payload, type=SegmentHeader)
+                self.header = _HEADERS.decode(frame.payload)
             case Kind.ACCOUNT:
-                self.heard.whole(msgspec.json.decode(frame.payload, type=Account))
+                self.heard.whole(ACCOUNTS.decode(frame.payload))
             case Kind.NEWS:
-                self.heard.news(msgspec.json.decode(frame.payload, type=Account))
+                self.heard.news(ACCOUNTS.decode(frame.payload))
             case Kind.FOOTER:
-                self.footer = msgspec.json.decode(frame.payload, type=SegmentFooter)
+                self.footer = _FOOTERS.decode(frame.payload)
             case Kind.BATCH:
                 self.expect(frame.first_row)
                 self._take_batch(frame, _batch(frame))

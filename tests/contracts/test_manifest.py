@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +76,22 @@ def test_unknown_keys_are_passed_over_and_unknown_versions_are_not():
 @pytest.mark.parametrize(("received", "holds"), [(5, True), (4, False), (6, False)])
 def test_the_identity(received, holds):
     assert Identity(received=received, written=1, dropped=1, pending=2, rejected=1).holds is holds
+
+
+def test_types_are_known_before_the_first_manifest_is_read():
+    """To look at them in two threads at once ended the process."""
+    code = """
+import sys
+from quantlab_collector.contracts.manifest import MANIFEST_VERSION, decode_manifest
+called = []
+sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_filename) if event == "call" else None)
+try:
+    decode_manifest(b'{"version": %d}' % MANIFEST_VERSION)
+except ValueError:
+    pass
+sys.setprofile(None)
+assert called, "nothing was seen"
+print([name for name in called if "msgspec" in name or "typing" in name])
+"""
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout.strip() == "[]"
