@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 StrPath: TypeAlias = Path | str
 """Where there are thousands of names, a ``Path`` for each costs as much as what is done with it."""
 
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Not waiting: somebody may have put a pipe where a file belongs, and nobody may ever write into it."""
 
@@ -27,13 +27,13 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 def create(path: StrPath) -> int:
     """A new file, for its owner only; one that exists or a link is an error, never overwritten."""
-    return os.open(path, _CREATE, 0o600)
+    return os.open(path, _CREATE | os.O_WRONLY, 0o600)
 
 
 def create_unnamed(path: Path) -> int:
     """A new file to write and to read, which is gone when it is closed: its name is, before anything is in it."""
     remove(path, missing_ok=True)
-    fd = os.open(path, _CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+    fd = os.open(path, _CREATE | os.O_RDWR, 0o600)
     remove_quietly(path)
     return fd
 

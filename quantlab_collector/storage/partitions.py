@@ -222,7 +222,8 @@ def _in_order(stream: StreamType, numbered: Iterable[Numbered]) -> tuple[pa.Arra
     chunks, keys = _columns(stream, numbered)
     numbers = pa.concat_arrays(keys)
     del keys
-    order = None if bounds(numbers)[0] == bounds(numbers)[1] else pc.array_sort_indices(numbers)
+    first, last = bounds(numbers)
+    order = pc.array_sort_indices(numbers) if first != last else None
     # One column after the other, so that only one is there twice.
     columns = {name: _gathered(chunks.pop(name), order) for name in list(chunks)}
     return (numbers if order is None else numbers.take(order)), columns

@@ -197,12 +197,13 @@ def aside(request, tmp_path):
 
 
 def most_memory(segment, aside, budget):
+    """What Arrow took at most, and what Python did."""
     usual, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
     pa.set_memory_pool(watched)
     tracemalloc.start()
     try:
         assert sum(table.num_rows for _, tables in partitions(segment, aside, budget) for table in tables) == segment.rows
-        return watched.max_memory() + tracemalloc.get_traced_memory()[1]
+        return watched.max_memory(), tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         pa.set_memory_pool(usual)
@@ -214,7 +215,9 @@ def test_memory_is_bounded_by_the_budget_and_not_by_the_segment(tmp_path, monkey
     segment = read_segment(write_segment(tmp_path / "a.journal", [rows] * 25, sealed=True), held=0)
     budget = 2**20
     assert sum(segment.sizes.values()) > 20 * budget
-    assert most_memory(segment, aside, budget) < 7 * budget
+    of_arrow, of_python = most_memory(segment, aside, budget)
+    assert of_arrow < 5 * budget
+    assert of_python < 3 * budget
 
 
 def test_a_group_of_one_small_partition_does_not_hold_what_it_was_found_in(tmp_path, monkeypatch, aside):
@@ -224,7 +227,9 @@ def test_a_group_of_one_small_partition_does_not_hold_what_it_was_found_in(tmp_p
     segment = read_segment(write_segment(tmp_path / "a.journal", [rows] * 200, sealed=True), held=0)
     budget = 2**20
     assert sum(segment.sizes.values()) > 15 * budget
-    assert most_memory(segment, aside, budget) < 7 * budget
+    of_arrow, of_python = most_memory(segment, aside, budget)
+    assert of_arrow < 5 * budget
+    assert of_python < 3 * budget
 
 
 def test_what_is_put_aside_is_checked_when_it_is_wanted(tmp_path, monkeypatch):
