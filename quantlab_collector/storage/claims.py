@@ -59,6 +59,11 @@ class _Owner(msgspec.Struct, frozen=True):
     spool: str
 
 
+# Claims are read in two threads: by who ships, and by who vouches. See ``contracts.manifest`` for why types are looked at here.
+_CLAIMS: Final = msgspec.json.Decoder(Claim)
+_NUMBERS: Final = msgspec.json.Decoder(_Newest)
+
+
 @attrs.define(eq=False)
 class Claims:
     """The claims to one instance, as one process sees them. A method that raised a ``StoreFault`` may be called again."""
@@ -134,7 +139,7 @@ class Claims:
     def _highest(self) -> tuple[int, Claim | None]:
         """The highest claim there is. Its number is 0 where there is none."""
         try:
-            number = msgspec.json.decode(self.objects.get(newest_owner_key(self.instance)), type=_Newest).number
+            number = _NUMBERS.decode(self.objects.get(newest_owner_key(self.instance))).number
         except (FileNotFoundError, msgspec.MsgspecError):
             number = 0
         while self.objects.head(self._key(number + 1)) is not None:
@@ -163,7 +168,7 @@ class Claims:
 
     def _read(self, number: int) -> Claim | None:
         try:
-            return msgspec.json.decode(self.objects.get(self._key(number)), type=Claim)
+            return _CLAIMS.decode(self.objects.get(self._key(number)))
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError:
