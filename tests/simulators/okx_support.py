@@ -38,6 +38,29 @@ async def hear(websocket: WebSocketConnection) -> dict:
         return json.loads(await websocket.get_message())
 
 
+async def hear_until_all_spoke(websocket: WebSocketConnection, channels: set[str]) -> list[dict]:
+    """All that comes until each of these channels has delivered something. Which one speaks how often is left to the market."""
+    messages, silent = [], set(channels)
+    while silent:
+        messages.append(await hear(websocket))
+        if "data" in messages[-1]:
+            silent.discard(messages[-1]["arg"]["channel"])
+    return messages
+
+
+async def hear_something(websocket: WebSocketConnection, seconds: float) -> list[dict]:
+    """What comes first, however busy the machine is, and what comes within a time after it."""
+    return [await hear(websocket), *await hear_within(websocket, seconds)]
+
+
+async def hear_all(websocket: WebSocketConnection) -> list[dict]:
+    """What is on its way to us already, until nothing more comes; how long it takes to be read, a busy machine decides."""
+    messages: list[dict] = []
+    while more := await hear_within(websocket, 0.3):
+        messages += more
+    return messages
+
+
 async def hear_within(websocket: WebSocketConnection, seconds: float) -> list[dict]:
     """All that comes within a time."""
     messages = []

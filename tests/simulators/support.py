@@ -111,6 +111,13 @@ async def heard(websocket: WebSocketConnection, seconds: float) -> list[dict[str
     return unwrapped(messages)
 
 
+async def something_heard(websocket: WebSocketConnection, seconds: float) -> list[dict[str, Any]]:
+    """What comes first, however busy the machine is, and what comes within a time after it."""
+    with trio.fail_after(3):
+        first = await websocket.get_message()
+    return [*unwrapped([first]), *await heard(websocket, seconds)]
+
+
 async def closed(simulator: BinanceSimulator, connection: int) -> tuple[int | None, str]:
     """How a connection ended. The client knows a moment before the simulator has noted it."""
     info = simulator.connections[connection - 1]

@@ -7,7 +7,7 @@ import json
 import httpcore
 import pytest
 
-from simulators.okx_support import hear_within, play, request, talking
+from simulators.okx_support import hear_all, play, request, talking
 
 BTC, ETH = "BTC-USDT-SWAP", "ETH-USDT-SWAP"
 CHANNELS = ("bbo-tbt", "trades", "mark-price", "funding-rate", "open-interest")
@@ -60,7 +60,7 @@ async def test_the_newest_state_is_what_was_sent_last(nursery, http):
     async with talking(simulator) as websocket:
         await websocket.send_message(request(*((channel, name) for channel in CHANNELS for name in (BTC, ETH))))
         await simulator.wait_quiet()
-        for message in await hear_within(websocket, 0.3):
+        for message in await hear_all(websocket):
             if "data" in message:
                 last[message["arg"]["channel"], message["arg"]["instId"]] = item = message["data"][0]
                 if message["arg"] == {"channel": "trades", "instId": BTC}:
