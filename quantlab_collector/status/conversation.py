@@ -7,6 +7,7 @@ the loop, which the recording has filled already.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
@@ -38,16 +39,16 @@ WRITE_LIMIT: Final = 2.0
 
 
 class Idle:
-    """The connections that wait for a request. A stop ends them at once; the others are let finish."""
+    """Who waits for a client or for a request. A stop ends them at once; the others are let finish."""
 
     def __init__(self) -> None:
         self.stopping = False
         self._waiting: set[trio.CancelScope] = set()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """So long as the limit allows, and no longer than until the stop."""
-        with trio.move_on_after(IDLE_LIMIT) as scope:
+    def waiting(self, limit: float) -> Iterator[None]:
+        """So many seconds, and no longer than until the stop."""
+        with trio.move_on_after(limit) as scope:
             self._waiting.add(scope)
             if self.stopping:
                 scope.cancel(reason="stopping")
@@ -96,12 +97,18 @@ class Conversation:
 
     async def _request(self) -> h11.Request | None:
         """The head of the next request; ``None`` if none came."""
-        with self._idle.waiting():
+        with self._idle.waiting(IDLE_LIMIT):
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._stream.receive_some(READ_SIZE))
+                self._http.receive_data(await self._receive())
             if isinstance(event, h11.Request):
                 return event
         return None
+
+    async def _receive(self) -> bytes:
+        """What is there already is taken without giving way: another turn of the loop may take as long as all the rest."""
+        with suppress(BlockingIOError):
+            return os.read(self._stream.socket.fileno(), READ_SIZE)
+        return bytes(await self._stream.receive_some(READ_SIZE))
 
     async def _answer(self, request: h11.Request) -> None:
         # Nobody reads a body. Who sends one gets an answer, and has to go: what follows could not be told from it.

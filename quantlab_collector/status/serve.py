@@ -6,8 +6,10 @@ as the recording can spare; and an error in one connection stays there. What is 
 
 from __future__ import annotations
 
+import errno
 import logging
-from functools import partial
+from contextlib import AsyncExitStack
+from math import inf
 from typing import Final
 
 import trio
@@ -22,6 +24,12 @@ SEATS: Final = 64
 GRACE: Final = 1.0
 """Seconds that open requests have left after the stop."""
 
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""No connection can be taken now; it waits with the kernel."""
+
+PAUSE: Final = 0.1
+"""Seconds until there may be room again."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,18 +42,16 @@ async def serve_status(
 ) -> None:
     """Serve until ``stop``; ``started`` gives the address. A port that is taken is an ``OSError`` that says so."""
     listeners = await _listen(options)
-    door = _Door(app)
-    async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            budget = Budget()
-            in_turn = [_PatientListener(listener, budget) for listener in listeners]
-            accept = partial(trio.serve_listeners, door.let_in, in_turn, handler_nursery=connections)
-            accepting.start_soon(accept, name="status door")
+    async with trio.open_nursery() as nursery:
+        door = Door(app, nursery)
+        async with AsyncExitStack() as open_listeners:
+            for listener in listeners:
+                await open_listeners.enter_async_context(listener)
+                nursery.start_soon(door.attend, listener, name="status door")
             task_status.started(_url(listeners[0]))
             await stop.wait()
-            accepting.cancel_scope.cancel(reason="stopping")
-        door.idle.end()
-        connections.cancel_scope.deadline = trio.current_time() + GRACE
+            door.idle.end()
+        nursery.cancel_scope.deadline = trio.current_time() + GRACE
 
 
 async def _listen(options: StatusOptions) -> list[trio.SocketListener]:
@@ -61,15 +67,30 @@ def _url(listener: trio.SocketListener) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Door:
+class Door:
     """Where connections come in."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, nursery: trio.Nursery) -> None:
         self._app = app
+        self._nursery = nursery
         self._seats = trio.Semaphore(SEATS)
+        self._budget = Budget()
         self.idle = Idle()
 
-    async def let_in(self, stream: trio.SocketStream) -> None:
+    async def attend(self, listener: trio.SocketListener) -> None:
+        """Wait for one client, leave the door to the next task, and talk.
+
+        Whoever opens the door talks himself: to call somebody else would take another turn of the loop, which is full.
+        """
+        stream = None
+        with self.idle.waiting(inf):  # with the kernel, at no cost to us, until the budget allows
+            await self._budget.wait_turn(CONNECTION_COST)
+            stream = await _accept(listener)
+        if stream is not None:
+            self._nursery.start_soon(self.attend, listener, name="status door")
+            await self._let_in(stream)
+
+    async def _let_in(self, stream: trio.SocketStream) -> None:
         """One connection, from the first byte to the last."""
         try:
             self._seats.acquire_nowait()
@@ -84,16 +105,16 @@ class _Door:
             self._seats.release()
 
 
-class _PatientListener(trio.abc.Listener[trio.SocketStream]):
-    """Takes connections only as fast as the budget allows; the others wait with the kernel, at no cost to us."""
-
-    def __init__(self, listener: trio.SocketListener, budget: Budget) -> None:
-        self._listener = listener
-        self._budget = budget
-
-    async def accept(self) -> trio.SocketStream:
-        await self._budget.wait_turn(CONNECTION_COST)
-        return await self._listener.accept()
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
+    """A connection, as soon as there is one, and room for it."""
+    told = False
+    while True:
+        try:
+            return await listener.accept()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            if not told:
+                _log.error("no room for a connection to the status page: %s", error.strerror)
+                told = True
+        await trio.sleep(PAUSE)

@@ -42,17 +42,18 @@ def notices(state: ServiceState, log: Log) -> Notices:
 
 async def test_a10_a_breakdown_is_told_and_the_same_address_serves_again(monkeypatch, app, notices, log, nursery) -> None:
     monkeypatch.setattr(keep, "RETRY", 0.01)
-    broken, serve_listeners = trio.Event(), trio.serve_listeners
+    broken, attend = trio.Event(), serve.Door.attend
 
-    async def breaks_once(*args: Any, **options: Any) -> None:
+    async def breaks_once(door: serve.Door, listener: trio.SocketListener) -> None:
         if broken.is_set():
-            await serve_listeners(*args, **options)
+            await attend(door, listener)
+            return
         async with trio.open_nursery() as inner:
-            inner.start_soon(lambda: serve_listeners(*args, **options))
+            inner.start_soon(attend, door, listener)
             await broken.wait()
             raise RuntimeError("a bug\x1b[2J")
 
-    monkeypatch.setattr(serve.trio, "serve_listeners", breaks_once)
+    monkeypatch.setattr(serve.Door, "attend", breaks_once)
     stop = trio.Event()
     url = await nursery.start(keep_serving, app, ANY_PORT, stop, notices)
     server = Server(url, stop, trio.Event())
@@ -86,12 +87,10 @@ async def test_a9_a_port_that_is_taken_at_the_start_is_raised(app, notices, log)
 async def test_a_stop_does_not_wait_for_the_next_opening(monkeypatch, app, notices, log, nursery) -> None:
     monkeypatch.setattr(keep, "RETRY", 3600)
 
-    async def breaks(_: Any, listeners: list[trio.abc.Listener[Any]], **__: Any) -> None:
-        for listener in listeners:
-            await listener.aclose()
+    async def breaks(_: serve.Door, __: trio.SocketListener) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(serve.trio, "serve_listeners", breaks)
+    monkeypatch.setattr(serve.Door, "attend", breaks)
     stop = trio.Event()
     with trio.fail_after(10):
         async with trio.open_nursery() as serving:
