@@ -21,7 +21,7 @@ from quantlab_collector.intake.fastlane import Lane
 from quantlab_collector.intake.tls import Tls, tls_detail
 from quantlab_collector.intake.transport import FaultKind, TransportFault, Wire, WireOptions
 
-_READ_BYTES = 128 * 1024
+_READ_BYTES = 64 * 1024
 
 
 @asynccontextmanager

@@ -158,11 +158,12 @@ class SegmentWriter:
             files.remove_quietly(path)
             raise
 
-    def append(self, batches: Sequence[pa.RecordBatch], account: Account) -> None:
-        """Write batches and what is known now, and have them on the disk when this returns."""
+    def append(self, batches: Sequence[pa.RecordBatch], account: Account) -> list[pa.RecordBatch]:
+        """Write batches and what is known now, and have them on the disk when this returns: one for each exchange and stream."""
+        merged = list(_merged(batches))
         frames = []
         rows = self.rows
-        for batch in _merged(batches):
+        for batch in merged:
             frames.append(batch_frame(batch, rows))
             rows += batch.num_rows
         news = self._told.news(account)
@@ -171,6 +172,7 @@ class SegmentWriter:
         self._told.tell(news)
         self.rows = rows
         self.size += written
+        return merged
 
     def seal(self, account: Account, sealed_ns: int) -> None:
         """Close the segment in peace."""

@@ -20,8 +20,8 @@ from quantlab_collector.writer.segments import SegmentRoll
 BLOCK: Final = 1_000
 """Events of one stream that become columns as soon as there are so many: they are in the processor's cache still. Half a second
 of a busy market is not, and turning that into columns takes twice as long."""
-SLICE: Final = 2_000
-"""Events that are taken out of the queue in one go, before others have their turn: a millisecond or two of the loop's time."""
+SLICE: Final = 1_000
+"""Events that are taken out of the queue in one go, before others have their turn: a millisecond of the loop's time."""
 AHEAD: Final = 4
 """At most so many times ``batch_rows`` are collected while the disk is busy with what came before."""
 HARD_STOP_LIMIT: Final = 1.2

@@ -126,14 +126,15 @@ class SegmentRoll:
         try:
             known = account(self._state)
             writer = self._writer or await self._open(known)
-            await self._journal(self._append, writer, known)
+            written = await self._journal(self._append, writer, known)
         except OSError as fault:
             self._abandon(fault)
             return False
         now_ns = time.time_ns()
         for batch in self._waiting:
-            self._state.books.journal(*identity(batch.schema), batch.num_rows)
             self._state.latencies.synced(*identity(batch.schema), now_ns - batch.column("ts_recv")[0].as_py())
+        for batch in written:
+            self._state.books.journal(*identity(batch.schema), batch.num_rows)
             self._filling.add(batch)
         self._waiting = []
         self._shown.oldest_waiting_ns = None
@@ -229,9 +230,10 @@ class SegmentRoll:
         self._pass_on_abandoned()  # now, for this segment may be the next one to be abandoned
         return self._writer
 
-    def _append(self, writer: SegmentWriter, known: Account) -> None:
-        writer.append(self._waiting, known)
+    def _append(self, writer: SegmentWriter, known: Account) -> list[pa.RecordBatch]:
+        written = writer.append(self._waiting, known)
         self._measure()
+        return written
 
     def _measure(self) -> None:
         try:
