@@ -85,8 +85,9 @@ def record(folder, objects=LocalObjects):
         append, seal = SegmentWriter.append, SegmentWriter.seal
 
         def append_and_mark(writer, batches, account):
-            append(writer, batches, account)
+            merged = append(writer, batches, account)
             disk.mark((KEPT, Counter(key for batch in batches for key in keys_of(pa.table(batch)))))
+            return merged
 
         def seal_and_mark(writer, account, sealed_ns):
             seal(writer, account, sealed_ns)

@@ -99,8 +99,9 @@ def kept(monkeypatch):
     append = SegmentWriter.append
 
     def append_and_note(writer, batches, account):
-        append(writer, batches, account)
+        merged = append(writer, batches, account)
         rows.update(key for batch in batches for key in keys_of(pa.table(batch)))
+        return merged
 
     monkeypatch.setattr(SegmentWriter, "append", append_and_note)
     return rows
