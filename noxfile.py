@@ -49,6 +49,9 @@ QUART_FOLDERS = ("status", "simulators")
 # Every way through an async function of the intake reaches a checkpoint: a socket that always has data must not starve the rest.
 CHECKPOINT_RULES = ("ASYNC910", "ASYNC911")
 
+# As many tests at a time as there are processors; -- -n 0 runs one after the other, for -s and a debugger.
+SIDE_BY_SIDE = ("-n", "auto")
+
 _PROBE = """
 import ensurepip, sys  # Debian leaves ensurepip out when python3-venv is missing
 if sys.prefix != sys.base_prefix: raise SystemExit("inside a virtual environment, which may vanish")
@@ -174,7 +177,7 @@ def test_one(session: nox.Session) -> None:
     """The tests on one version of Python, against the installed wheel."""
     install_dev(session)
     install_wheel(session)
-    pytest(session, "-m", "not long")
+    pytest(session, "-m", "not long", *SIDE_BY_SIDE, "--dist", "worksteal")
 
 
 for version, path in PYTHONS.items():
@@ -196,7 +199,7 @@ def long(session: nox.Session) -> None:
     """The tests that take long, on one Python: what they are about is disks, stores and exchanges."""
     install_dev(session)
     install_wheel(session)
-    pytest(session, "-m", "long")
+    pytest(session, "-m", "long", *SIDE_BY_SIDE, "--dist", "loadgroup")  # tests/conftest.py tells who is in a group
 
 
 def peers(session: nox.Session) -> str:
