@@ -83,7 +83,7 @@ class SocketWire:
         # One buffer for all reads: a new one for each would be fetched from the system and given back, page by page.
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._arrived: list[bytes] = []
-        """Messages that nobody has got yet: the call that read them was cancelled while it answered a ping."""
+        """Messages that nobody has got yet: they came with the handshake."""
         self._outgoing = bytearray()
         self._sending = trio.Lock()
         self._fault: TransportFault | None = None
@@ -125,16 +125,22 @@ class SocketWire:
     # ------------------------------------------------------------------------------------------------------------ the wire
 
     async def receive(self) -> list[bytes]:
-        """See ``Wire``."""
+        """See ``Wire``.
+
+        What came is given before the ping that came with it is answered: to send gives way to other connections, and what they
+        read meanwhile would overtake it.
+        """
+        if not self._arrived and self._outgoing:
+            await self._flush()
         if self._arrived or self._fault is not None:
             await trio.lowlevel.checkpoint()
         else:
             self._arrived = await self._read()
-        if self._outgoing:
-            await self._flush()
         if self._arrived:
             messages, self._arrived = self._arrived, []
             return messages
+        if self._outgoing:
+            await self._flush()
         if self._fault is not None:
             raise self._fault
         return []

@@ -56,6 +56,30 @@ async def test_receive_cancelled_while_it_answers_pings(setting: Setting) -> Non
 
 
 @both
+async def test_what_came_with_a_ping_is_given_before_the_ping_is_answered(setting: Setting) -> None:
+    """To answer gives way to others, and what they read meanwhile would be recorded before what was read first."""
+    given = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(frame(b"first") + frame(b"still there?", PING))
+        await given.wait()
+        assert await peer.next_frame() == (PONG, b"still there?")
+        await peer.send(frame(b"last words") + close_frame(1001))
+        await peer.next_close()
+
+    async with setting.talk(script) as wire:
+        assert await wire.receive() == [b"first"]
+        assert wire._outgoing, "the answer was sent first"
+        given.set()
+        assert await wire.receive() == [b"last words"]
+        assert wire._outgoing, "the answer was sent first"
+        with pytest.raises(TransportFault, match="1001"):
+            await wire.receive()
+        assert not wire._outgoing
+
+
+@both
 async def test_a_cancelled_send_tears_no_frame(setting: Setting) -> None:
     reads = trio.Event()
 
